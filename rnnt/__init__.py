@@ -1,0 +1,9 @@
+"""Training, decoding and scoring of RNN-T (transducer) speech recognisers.
+
+Importing the package loads nothing heavy: each part imports torch, lhotse and the optional packages where it uses them.
+
+Shape letters in names of tensors: B batch, T frames, U tokens + 1, S tokens, V vocabulary, F features, D model width,
+R prune range. `x_BTF` is a (batch, frames, features) tensor; lengths are `x_len_B`.
+"""
+
+__version__ = "0.1.0"

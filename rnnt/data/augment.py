@@ -1,0 +1,30 @@
+"""SpecAugment on one utterance, from draws that the caller provides."""
+
+import numpy as np
+
+
+def spec_augment(x_TF, fill_F, config, generator):
+    """Mask bands of features and stretches of frames, in place.
+
+    Widths are uniform up to the largest allowed, as in Park et al. 2019. The stretches of frames share the budget
+    `max_frames_mask_fraction` x T, so a short utterance is never wiped out.
+
+    Args:
+      x_TF: numpy array (T, F).
+      fill_F: what a masked cell becomes: the mean over the training set.
+      config: `SpecAugmentConfig`.
+      generator: `numpy.random.Generator`.
+    """
+    frames, features = x_TF.shape
+    for _ in range(config.num_feature_masks):
+        width = generator.integers(0, min(config.features_mask_size, features) + 1)
+        start = generator.integers(0, features - width + 1)
+        x_TF[:, start : start + width] = fill_F[start : start + width]
+    if config.num_frame_masks:
+        budget = config.max_frames_mask_fraction * frames / config.num_frame_masks
+        longest = int(min(config.frames_mask_size, np.ceil(budget)))
+        for _ in range(config.num_frame_masks):
+            width = generator.integers(0, min(longest, frames) + 1)
+            start = generator.integers(0, frames - width + 1)
+            x_TF[start : start + width] = fill_F
+    return x_TF

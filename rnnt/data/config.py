@@ -1,0 +1,76 @@
+"""Options of the data side: the front-end, the batches, augmentation. Free of torch, so that --help is quick."""
+
+from dataclasses import dataclass, fields
+
+from rnnt.errors import UserError
+from rnnt.options import option
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """Front-end: log-mel filter banks.
+
+    The one description of the features. It is stored with the cuts and in every checkpoint; a mismatch is refused.
+    """
+
+    sampling_rate: int = option(16000, "samples a second of the audio")
+    num_mel_bins: int = option(80, "number of mel filters (F)")
+    frame_length_ms: float = option(25.0, "length of a frame")
+    frame_shift_ms: float = option(10.0, "distance of two frames")
+    low_freq: float = option(20.0, "lowest frequency of the filters in Hz")
+    high_freq: float = option(-400.0, "highest frequency in Hz; not positive: offset from half the sampling rate")
+    dither: float = option(0.0, "amplitude of the noise added to the samples")
+    snip_edges: bool = option(False, "keep only frames that fit wholly into the signal")
+
+    def __post_init__(self):
+        if self.sampling_rate < 1000 or self.num_mel_bins < 1:
+            raise ValueError("sampling_rate must be at least 1000 and num_mel_bins at least 1")
+
+    @property
+    def frame_shift(self):
+        """Distance of two frames in seconds."""
+        return self.frame_shift_ms / 1000
+
+
+def check_same_features(ours, theirs, our_place, their_place):
+    """Raise `UserError` naming each field in which two `FeatureConfig`s differ, with both values."""
+    different = [
+        f"{f.name} is {getattr(ours, f.name)} in {our_place} and {getattr(theirs, f.name)} in {their_place}"
+        for f in fields(FeatureConfig)
+        if getattr(ours, f.name) != getattr(theirs, f.name)
+    ]
+    if different:
+        raise UserError("the features differ: " + "; ".join(different) + "; compute them again (stage 3) or use the other model")
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """Batches."""
+
+    max_duration: float = option(200.0, "seconds of audio in a micro-batch, padding counted")
+    seed: int = option(42, "seed of the plan, of augmentation and of dropout")
+    short_first_epochs: int = option(0, "that many first epochs go from short utterances to long ones")
+    num_workers: int = option(2, "processes that load features, for each rank; 0: the training process itself")
+    cache_mb: int = option(0, "megabytes of features that each loading process may keep in memory; 0: none")
+
+    def __post_init__(self):
+        if self.max_duration <= 0:
+            raise ValueError("--max-duration must be positive")
+        if self.num_workers < 0 or self.cache_mb < 0:
+            raise ValueError("--num-workers and --cache-mb can't be negative")
+
+
+@dataclass(frozen=True)
+class SpecAugmentConfig:
+    """Augmentation of features: SpecAugment (Park et al. 2019, https://arxiv.org/abs/1904.08779)."""
+
+    enable_spec_aug: bool = option(True, "mask bands of the training features")
+    num_feature_masks: int = option(2, "bands of features masked in an utterance")
+    features_mask_size: int = option(27, "widest band of features")
+    num_frame_masks: int = option(10, "stretches of frames masked in an utterance")
+    frames_mask_size: int = option(100, "longest stretch, in frames")
+    max_frames_mask_fraction: float = option(0.15, "share of an utterance's frames that all stretches may cover")
+
+    def __post_init__(self):
+        if not 0 <= self.max_frames_mask_fraction <= 1:
+            raise ValueError("--max-frames-mask-fraction must be in [0, 1]")

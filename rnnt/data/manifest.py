@@ -1,0 +1,95 @@
+"""Random access to a manifest of any size: uncompressed JSON lines and the offset of each.
+
+A cut costs 12 bytes of memory (offset and duration) until it is read, so an exact plan over the whole corpus and a
+resume without reading what was done are cheap.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from rnnt.errors import UserError
+from rnnt.files import atomic_path
+
+
+class CutManifest:
+    """The cuts of a `.jsonl` file, by number.
+
+    Attributes:
+      path: the file.
+      durations: float32 (N,), seconds.
+
+    The index is kept beside the file as `.<name>.idx.npz` and made anew when the file changed. Raises `UserError` on
+    a missing file or a broken line.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise UserError(f"{path}: no such manifest; run prepare.sh (stage 6 writes it)")
+        self._file = None
+        self._offsets, self.durations = self._load_index() or self._make_index()
+        if not len(self._offsets):
+            raise UserError(f"{path}: the manifest is empty; look at the report of stage 6")
+
+    def __len__(self):
+        return len(self._offsets)
+
+    def __getitem__(self, number):
+        """The lhotse cut with that number."""
+        from lhotse.serialization import deserialize_item
+
+        return deserialize_item(json.loads(self._line(number)))
+
+    def __getstate__(self):
+        # A file must not be shared between processes: their positions would mix.
+        return {**self.__dict__, "_file": None}
+
+    def _line(self, number):
+        if self._file is None:
+            self._file = open(self.path, "rb")  # noqa: SIM115  (stays open as long as the manifest)
+        self._file.seek(int(self._offsets[number]))
+        return self._file.readline()
+
+    def _stamp(self):
+        status = os.stat(self.path)
+        return np.array([status.st_size, status.st_mtime_ns], dtype=np.int64)
+
+    @property
+    def _index_path(self):
+        return self.path.with_name(f".{self.path.name}.idx.npz")
+
+    def _load_index(self):
+        try:
+            with np.load(self._index_path) as index:
+                if np.array_equal(index["stamp"], self._stamp()):
+                    return index["offsets"], index["durations"]
+        except (OSError, ValueError, KeyError):
+            pass
+        return None
+
+    def _make_index(self):
+        offsets, durations, stamp, offset = [], [], self._stamp(), 0
+        with open(self.path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    offsets.append(offset)
+                    durations.append(_duration(self.path, number, line))
+                offset += len(line)
+        offsets, durations = np.array(offsets, dtype=np.int64), np.array(durations, dtype=np.float32)
+        try:
+            with atomic_path(self._index_path) as temporary:
+                np.savez(temporary, stamp=stamp, offsets=offsets, durations=durations)
+        except UserError:
+            pass  # A read-only folder or a full disk: the index is only a convenience.
+        return offsets, durations
+
+
+def _duration(path, number, line):
+    try:
+        cut = json.loads(line)
+        return float(cut["duration"])
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: line {number} is no cut of lhotse; make the file again with stage 6") from None

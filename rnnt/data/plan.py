@@ -1,0 +1,77 @@
+"""The batch plan: which utterances make which micro-batch, in which order.
+
+A pure function of seed, epoch and durations. World size and accumulation take consecutive micro-batches of it, so they
+change neither what is seen nor in which order, and a resumed run needs only a position.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+JITTER = 0.1  # spread of the log durations by which utterances meet: new company in each epoch, little padding
+
+
+def plan_epoch(durations, max_duration, seed, epoch, short_first=False):
+    """The micro-batches of a training epoch.
+
+    Utterances are sorted by duration with some jitter, cut so that count x longest duration stays within
+    `max_duration`, and the micro-batches shuffled, or left from short to long when `short_first`. Every utterance
+    comes exactly once; one that is longer than `max_duration` makes a micro-batch alone.
+
+    Args:
+      durations: float (N,), seconds.
+      max_duration: seconds of audio in a micro-batch, padding counted.
+      seed, epoch: integers that fix every draw.
+    Returns:
+      A list of int64 arrays of utterance numbers.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    keys = np.log(np.maximum(durations, 1e-3)) + JITTER * generator.random(len(durations))
+    batches = cut_batches(np.argsort(keys, kind="stable"), durations, max_duration)
+    if short_first:
+        return batches
+    return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def plan_evaluation(durations, max_duration):
+    """Micro-batches from the longest utterances to the shortest: a lack of memory shows at once."""
+    return cut_batches(np.argsort(-np.asarray(durations), kind="stable"), durations, max_duration)
+
+
+def cut_batches(order, durations, max_duration):
+    """Cut the utterances in `order` into runs whose count x longest duration stays within `max_duration`."""
+    batches, first, longest = [], 0, 0.0
+    for position, duration in enumerate(np.asarray(durations, dtype=np.float64)[order]):
+        longest = max(longest, duration)
+        if position > first and longest * (position + 1 - first) > max_duration:
+            batches.append(order[first:position])
+            first, longest = position, duration
+    if first < len(order):
+        batches.append(order[first:])
+    return batches
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one rank does for one update: positions in the plan, and how many utterances all ranks see together."""
+
+    positions: tuple[int, ...]
+    spare: bool  # nothing is left for this rank: it computes the first position again, with weight zero
+    num_utterances: int
+
+
+def turns_of_rank(plan, rank, world_size, accumulation, first=0):
+    """Deal the plan out: update k takes the next `world_size * accumulation` micro-batches, rank by rank.
+
+    Within an update, rank r takes positions r, r + world_size, ... In the last update some ranks may have nothing;
+    they get a spare turn, so that all ranks make the same number of collective calls.
+
+    Args:
+      first: position in the plan to begin with (a multiple of nothing in particular: resumed runs may change the
+        world size).
+    """
+    group = world_size * accumulation
+    for start in range(first, len(plan), group):
+        stop = min(start + group, len(plan))
+        positions = tuple(range(start + rank, stop, world_size))
+        yield Turn(positions or (start,), not positions, sum(len(plan[i]) for i in range(start, stop)))

@@ -1,0 +1,55 @@
+"""Files that are either whole or absent: write under a temporary name, then rename."""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+from rnnt.errors import UserError
+
+
+@contextlib.contextmanager
+def atomic_path(path):
+    """Yield a temporary `Path` beside `path`; rename it to `path` when the block ends well, else remove it.
+
+    Raises `UserError` when the disk is full or the folder can't be written; what stood at `path` is kept.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The last suffix is kept: some writers choose their format by it.
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path}: can't write it: {error.strerror or error}; what was there before is kept") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+@contextlib.contextmanager
+def atomic_write(path, mode="w"):
+    """Yield an open file that becomes `path` when the block ends well. See `atomic_path`."""
+    encoding = None if "b" in mode else "utf-8"
+    with atomic_path(path) as temporary, open(temporary, mode, encoding=encoding) as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_json(path, value):
+    """Write `value` as indented JSON, atomically."""
+    with atomic_write(path) as file:
+        json.dump(value, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+
+
+def read_json(path):
+    """Read JSON; a missing or broken file is a `UserError` that names it."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid JSON ({error}); remove it and run the step that makes it again") from None

@@ -1,0 +1,1 @@
+"""Encoders, predictors and the joiner, and the transducer that holds them."""

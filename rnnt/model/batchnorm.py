@@ -1,0 +1,104 @@
+"""Batch normalisation that padding, world size and accumulation do not change.
+
+Three rules make it so:
+
+- Statistics are taken over valid frames only.
+- In training, a micro-batch is normalised by its own statistics, on whatever rank it runs. Two ranks therefore give
+  the same gradients as one process that accumulates two micro-batches.
+- The running statistics that evaluation uses are updated once an update, from the sums over all micro-batches of all
+  ranks (`commit_statistics`). After weights were averaged they are estimated anew (`reset_statistics`, forward passes
+  in training mode, `commit_statistics` with momentum 1).
+
+Source: Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167; the per-micro-batch statistics are the "ghost batches"
+of Hoffer et al. 2017, https://arxiv.org/abs/1705.08741.
+"""
+
+import torch
+from torch import nn
+
+
+class MaskedBatchNorm(nn.Module):
+    """Normalise each channel of x (B, C, T, ...) over the valid frames of all utterances."""
+
+    def __init__(self, channels, momentum=0.1, eps=1e-5):
+        super().__init__()
+        self.momentum = momentum
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+        # Count, sum and sum of squares since the last commit, in double: sums over ranks must not depend on their order.
+        self.register_buffer("pending", torch.zeros(2 * channels + 1, dtype=torch.float64), persistent=False)
+        self.counts = True
+
+    def forward(self, x, mask_BT):
+        """x (B, C, T, ...), mask_BT True on valid frames; returns the same shape in float32, zero on padding."""
+        x = x.float()
+        mask = mask_BT.reshape(x.shape[0], 1, x.shape[2], *[1] * (x.dim() - 3)).to(x.dtype)
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        if self.training:
+            dims = [d for d in range(x.dim()) if d != 1]
+            count = (mask.sum() * (x[0, 0, 0].numel())).clamp(min=1.0)
+            x = x * mask
+            mean = x.sum(dims) / count
+            centred = (x - mean.view(shape)) * mask
+            var = (centred * centred).sum(dims) / count
+            self._remember(count, mean, var)
+            scale = torch.rsqrt(var + self.eps) * self.weight
+            return centred * scale.view(shape) + self.bias.view(shape) * mask
+        scale = torch.rsqrt(self.running_var + self.eps) * self.weight
+        offset = self.bias - self.running_mean * scale
+        return (x * scale.view(shape) + offset.view(shape)) * mask
+
+    @torch.no_grad()
+    def _remember(self, count, mean, var):
+        if self.counts:
+            count, mean, var = count.double(), mean.double(), var.double()
+            self.pending += torch.cat([count[None], count * mean, count * (var + mean * mean)])
+
+
+def _norms(model):
+    return [m for m in model.modules() if isinstance(m, MaskedBatchNorm)]
+
+
+def count_statistics(model, yes):
+    """Whether forward passes in training mode count towards the running statistics."""
+    for norm in _norms(model):
+        norm.counts = yes
+
+
+@torch.no_grad()
+def drop_statistics(model):
+    """Forget what came in since the last commit, as after an update that was skipped."""
+    for norm in _norms(model):
+        norm.pending.zero_()
+
+
+@torch.no_grad()
+def commit_statistics(model, all_reduce=None, momentum=None):
+    """Move the running statistics towards those of the frames since the last commit.
+
+    `all_reduce(tensor)` sums a float64 tensor over the ranks in place. `momentum` replaces each layer's own;
+    1 takes the new statistics alone.
+    """
+    norms = _norms(model)
+    if not norms:
+        return
+    pending = torch.cat([norm.pending for norm in norms])
+    if all_reduce is not None:
+        all_reduce(pending)
+    for norm, part in zip(norms, pending.split([norm.pending.numel() for norm in norms])):
+        channels = norm.running_mean.numel()
+        count, total, squares = part[0], part[1 : channels + 1], part[channels + 1 :]
+        mean = total / count.clamp(min=1.0)
+        var = (squares / count.clamp(min=1.0) - mean * mean).clamp(min=0.0)
+        step = (norm.momentum if momentum is None else momentum) * (count > 0)
+        norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), step.to(norm.running_mean.dtype))
+        norm.running_var.lerp_(var.to(norm.running_var.dtype), step.to(norm.running_var.dtype))
+        norm.pending.zero_()
+
+
+def has_statistics(model):
+    """Whether the model has layers whose statistics averaging would spoil."""
+    return bool(_norms(model))

@@ -1,0 +1,83 @@
+"""Encoders: padded features in, fewer and wider frames out. Padding never changes what an utterance gets."""
+
+import torch
+from torch import nn
+
+from rnnt.model.batchnorm import MaskedBatchNorm
+from rnnt.model.masking import ceil_div, reverse_valid, valid_mask
+
+
+class ConvSubsampling(nn.Module):
+    """Convolutions of stride 2 in time and frequency, each with batch normalisation and ReLU, then a linear layer."""
+
+    def __init__(self, num_features, channels, dim, factor):
+        super().__init__()
+        self.convs = nn.ModuleList()
+        self.norms = nn.ModuleList()
+        bins, in_channels = num_features, 1
+        while factor > 1:
+            # Padding 1 keeps ceil(T / 2) frames and sees the same zeros after an utterance, whoever pads.
+            self.convs.append(nn.Conv2d(in_channels, channels, kernel_size=3, stride=2, padding=1))
+            self.norms.append(MaskedBatchNorm(channels))
+            bins, in_channels, factor = (bins + 1) // 2, channels, factor // 2
+        self.out = nn.Linear(channels * bins, dim)
+
+    def forward(self, x_BTF, x_len_B):
+        """Return h (B, ceil(T / factor), D) and its lengths."""
+        len_B = x_len_B
+        x_BCTF = x_BTF[:, None]
+        for conv, norm in zip(self.convs, self.norms):
+            x_BCTF = conv(x_BCTF)
+            len_B = ceil_div(len_B, 2)
+            x_BCTF = norm(x_BCTF, valid_mask(len_B, x_BCTF.shape[2])).relu()
+        return self.out(x_BCTF.transpose(1, 2).flatten(2)), len_B
+
+
+class BiLSTMLayer(nn.Module):
+    """One LSTM layer in each direction. Each utterance is reversed within its own frames, so no packing is needed."""
+
+    def __init__(self, in_dim, dim):
+        super().__init__()
+        self.forwards = nn.LSTM(in_dim, dim // 2, batch_first=True)
+        self.backwards = nn.LSTM(in_dim, dim // 2, batch_first=True)
+
+    def forward(self, x_BTD, len_B):
+        left_BTD = self.forwards(x_BTD)[0]
+        right_BTD = reverse_valid(self.backwards(reverse_valid(x_BTD, len_B))[0], len_B)
+        return torch.cat([left_BTD, right_BTD], dim=-1)
+
+
+class LSTMLayer(nn.Module):
+    """One LSTM layer that reads left to right."""
+
+    def __init__(self, in_dim, dim):
+        super().__init__()
+        self.lstm = nn.LSTM(in_dim, dim, batch_first=True)
+
+    def forward(self, x_BTD, len_B):
+        return self.lstm(x_BTD)[0]
+
+
+class LSTMEncoder(nn.Module):
+    """Convolution subsampling, then LSTM layers with dropout between them."""
+
+    def __init__(self, config):
+        super().__init__()
+        dim = config.encoder_dim
+        self.subsampling = ConvSubsampling(
+            config.num_features, config.subsampling_channels, dim, config.subsampling_factor
+        )
+        layer = BiLSTMLayer if config.encoder_bidirectional else LSTMLayer
+        self.layers = nn.ModuleList(layer(dim, dim) for _ in range(config.encoder_layers))
+        self.dropout = nn.Dropout(config.dropout)
+        self.dim = dim
+
+    def forward(self, x_BTF, x_len_B):
+        """x (B, T, F), lengths (B,) int64 -> h (B, T', D), lengths (B,); h is zero on padding."""
+        h_BTD, len_B = self.subsampling(x_BTF, x_len_B)
+        for layer in self.layers:
+            h_BTD = layer(self.dropout(h_BTD), len_B)
+        return self.dropout(h_BTD) * valid_mask(len_B, h_BTD.shape[1])[..., None], len_B
+
+
+ENCODERS = {"lstm": LSTMEncoder}

@@ -1,0 +1,92 @@
+"""Predictors: what the tokens so far say about the next one.
+
+A state is a tuple of tensors with the hypotheses first, (N, ...), so that a search selects and repeats hypotheses by
+indexing. The start of an utterance is the token blank, whose embedding is the zero vector.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class StatelessPredictor(nn.Module):
+    """Embedding and a grouped convolution over the last `context_size` tokens.
+
+    Source: Ghodsi et al. 2020, "RNN-Transducer with Stateless Prediction Network"; the convolution is icefall's.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        dim = config.predictor_dim
+        self.blank_id = config.blank_id
+        self.context_size = config.context_size
+        self.embedding = nn.Embedding(config.vocab_size, dim, padding_idx=config.blank_id)
+        groups = dim // 4 if dim % 4 == 0 else 1
+        self.conv = nn.Conv1d(dim, dim, kernel_size=config.context_size, groups=groups) if config.context_size > 1 else None
+        self.dropout = nn.Dropout(config.dropout)
+        self.dim = dim
+
+    def _output(self, tokens_BX):
+        """tokens (B, X) -> (B, X - context_size + 1, D)."""
+        g_BXD = self.embedding(tokens_BX)
+        if self.conv is not None:
+            g_BXD = self.conv(g_BXD.transpose(1, 2)).transpose(1, 2)
+        return F.relu(g_BXD)
+
+    def forward(self, y_BS):
+        """Tokens (B, S) -> g (B, S + 1, D); row u has seen the first u tokens."""
+        return self.dropout(self._output(F.pad(y_BS, (self.context_size, 0), value=self.blank_id)))
+
+    def start(self, batch, device=None):
+        """The tokens (N,) that begin an utterance."""
+        return torch.full((batch,), self.blank_id, dtype=torch.int64, device=device)
+
+    def initial_state(self, batch, device=None):
+        """State before anything was seen."""
+        return (torch.full((batch, self.context_size), self.blank_id, dtype=torch.int64, device=device),)
+
+    def step(self, token_N, state):
+        """Read one token for each of N hypotheses; return g (N, D) and the new state."""
+        context_NC = torch.cat([state[0][:, 1:], token_N[:, None]], dim=1)
+        return self._output(context_NC)[:, 0], (context_NC,)
+
+
+class LSTMPredictor(nn.Module):
+    """Embedding and LSTM layers over all tokens so far (Graves 2012, https://arxiv.org/abs/1211.3711)."""
+
+    def __init__(self, config):
+        super().__init__()
+        dim = config.predictor_dim
+        self.blank_id = config.blank_id
+        self.embedding = nn.Embedding(config.vocab_size, dim, padding_idx=config.blank_id)
+        self.lstm = nn.LSTM(
+            dim,
+            dim,
+            num_layers=config.predictor_layers,
+            batch_first=True,
+            dropout=config.dropout if config.predictor_layers > 1 else 0.0,
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        self.dim = dim
+
+    def forward(self, y_BS):
+        """Tokens (B, S) -> g (B, S + 1, D); row u has seen the first u tokens."""
+        return self.dropout(self.lstm(self.embedding(F.pad(y_BS, (1, 0), value=self.blank_id)))[0])
+
+    def start(self, batch, device=None):
+        """The tokens (N,) that begin an utterance."""
+        return torch.full((batch,), self.blank_id, dtype=torch.int64, device=device)
+
+    def initial_state(self, batch, device=None):
+        """State before anything was seen: h and c, each (N, layers, D)."""
+        zeros = torch.zeros(batch, self.lstm.num_layers, self.dim, device=device)
+        return zeros, zeros.clone()
+
+    def step(self, token_N, state):
+        """Read one token for each of N hypotheses; return g (N, D) and the new state."""
+        h_LND, c_LND = (s.transpose(0, 1).contiguous() for s in state)
+        g_N1D, (h_LND, c_LND) = self.lstm(self.embedding(token_N[:, None]), (h_LND, c_LND))
+        return g_N1D[:, 0], (h_LND.transpose(0, 1), c_LND.transpose(0, 1))
+
+
+PREDICTORS = {"stateless": StatelessPredictor, "lstm": LSTMPredictor}
