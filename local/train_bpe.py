@@ -1,0 +1,109 @@
+"""Stage 5: train a SentencePiece model on the transcripts of the training set.
+
+Writes OUT/bpe.model, OUT/tokens.txt (`token id`, one a line) and OUT/transcript_words.txt. Unigram model, the ids of
+icefall: `<blk>` 0, `<sos/eos>` 1, `<unk>` 2, no other special tokens.
+"""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from rnnt.cli import program
+from rnnt.errors import UserError
+from rnnt.files import atomic_write
+from rnnt.options import make_parser, option, parse
+
+
+@dataclass(frozen=True)
+class BpeOptions:
+    """BPE model."""
+
+    vocab_size: list[int] = option(help="numbers of tokens, special ones included; a model each")
+    manifest_dir: str = option("data/manifests", "folder of the supervision manifests (stage 1)")
+    train_set: str = option("train", "name of the training set")
+    out: str = option("", "folder of the model; for one vocabulary size")
+    out_prefix: str = option("data/lang_bpe_", "folder of the models without the vocabulary size at its end")
+
+    def __post_init__(self):
+        if not self.vocab_size:
+            raise ValueError("--vocab-size needs at least one number")
+        if self.out and len(self.vocab_size) > 1:
+            raise ValueError("--out holds one model; give several vocabulary sizes with --out-prefix")
+
+
+def read_transcripts(options):
+    """The non-empty transcripts of the training set, in the order of the manifest."""
+    from lhotse import SupervisionSet
+
+    path = Path(options.manifest_dir) / f"{options.train_set}_supervisions.jsonl.gz"
+    if not path.is_file():
+        raise UserError(f"{path}: no such manifest; stage 1 makes it")
+    texts = [" ".join((s.text or "").split()) for s in SupervisionSet.from_file(path)]
+    texts = [text for text in texts if text]
+    if not texts:
+        raise UserError(f"{path}: no supervision has a text; stage 1 must write transcripts")
+    return texts
+
+
+def train_model(texts, vocab_size):
+    """Bytes of a SentencePiece model with at most `vocab_size` tokens, fewer when the texts are too small for it."""
+    import sentencepiece
+
+    model = io.BytesIO()
+    characters = len(set("".join(texts)) - {" "})
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts),
+            model_writer=model,
+            model_type="unigram",
+            vocab_size=vocab_size,
+            user_defined_symbols=["<blk>", "<sos/eos>"],
+            unk_id=2,
+            bos_id=-1,
+            eos_id=-1,
+            character_coverage=1.0,
+            input_sentence_size=100_000_000,
+            max_sentence_length=1_000_000,
+            hard_vocab_limit=False,
+            num_threads=1,  # the sums of several threads come in no fixed order
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise UserError(
+            f"a vocabulary of {vocab_size} tokens can't be trained: {' '.join(str(error).split())}; the texts have "
+            f"{characters} different characters, choose at least {characters + 4}"
+        ) from None
+    return model.getvalue()
+
+
+def write_lang(folder, texts, vocab_size):
+    """Train and write one folder. `bpe.model` comes last, so that a folder that has it is whole."""
+    import sentencepiece
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    data = train_model(texts, vocab_size)
+    processor = sentencepiece.SentencePieceProcessor(model_proto=data)
+    size = processor.get_piece_size()
+    with atomic_write(folder / "transcript_words.txt") as file:
+        file.writelines(text + "\n" for text in texts)
+    with atomic_write(folder / "tokens.txt") as file:
+        file.writelines(f"{processor.id_to_piece(i)} {i}\n" for i in range(size))
+    with atomic_write(folder / "bpe.model", "wb") as file:
+        file.write(data)
+    if size < vocab_size:
+        print(f"{folder}: {size} tokens; the transcripts are too small for {vocab_size}")
+    else:
+        print(f"{folder}: {size} tokens from {len(texts)} transcripts")
+
+
+@program
+def main(argv=None):
+    (options,), _ = parse(make_parser(__doc__, BpeOptions), [BpeOptions], argv)
+    texts = read_transcripts(options)
+    for vocab_size in options.vocab_size:
+        write_lang(options.out or f"{options.out_prefix}{vocab_size}", texts, vocab_size)
+
+
+if __name__ == "__main__":
+    main()

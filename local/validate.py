@@ -1,0 +1,135 @@
+"""Stage 6: check every utterance, leave out the faulty ones, and measure what remains.
+
+Reads FBANK_DIR/<set>.jsonl.gz, which it does not change. Writes to OUT: <set>.jsonl (the cuts that training and
+decoding read), cmvn.json (mean and standard deviation of the training set), features.json, report.txt and report.json
+(faults with examples), durations.txt and durations.png. When more than --max-drop percent of a set is faulty, only the
+report is written and the exit status is 1.
+"""
+
+import gzip
+import json
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rnnt.cli import program
+from rnnt.data.config import FeatureConfig
+from rnnt.data.validation import Context, Report, Utterance, ValidationConfig, find_fault
+from rnnt.errors import UserError
+from rnnt.files import atomic_path, atomic_write, read_json, write_json
+from rnnt.options import from_dict, make_parser, option, parse
+from rnnt.progress import progress
+
+
+@dataclass(frozen=True)
+class ValidateOptions:
+    """Stage 6."""
+
+    sets: list[str] = option(help="names of the sets")
+    bpe_model: str = option(help="BPE model (stage 5)")
+    fbank_dir: str = option("data/fbank", "folder of the features (stage 3)")
+    out: str = option("data/cuts", "folder of the filtered manifests and the reports")
+    train_set: str = option("train", "the set that the statistics are taken from")
+    max_drop: float = option(5.0, "largest share of faulty utterances of a set, in percent")
+
+
+def read_lines(path):
+    """The lines of a manifest as `(text, lhotse cut)`, the text as it stands in the file."""
+    from lhotse.serialization import deserialize_item
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such manifest; stage 3 makes it")
+    number = 1
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            for line in file:
+                yield line, deserialize_item(json.loads(line))
+                number += 1
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: line {number}: broken ({error}); remove it and run stage 3 again") from None
+
+
+def check_set(path, file, context, statistics=None):
+    """Check one set; write the lines of the good cuts to `file` and add their features to `statistics`.
+
+    Returns the `Report` and the durations in seconds of the good cuts.
+    """
+    report, durations = Report(), []
+    for line, cut in progress(read_lines(path), what=path.name.removesuffix(".jsonl.gz"), unit="utt"):
+        report.total += 1
+        utterance = Utterance(cut)
+        fault = find_fault(utterance, context)
+        if fault:
+            report.add_fault(fault[0], cut.id, fault[1])
+            continue
+        report.kept += 1
+        durations.append(cut.duration)
+        file.write(line)
+        if statistics is not None:
+            statistics.add(utterance.x_TF)
+    return report, durations
+
+
+def write_report(out, reports, config):
+    """Write report.txt and report.json; print the former."""
+    lines = [line for name, report in reports.items() for line in report.lines(name)]
+    with atomic_write(out / "report.txt") as file:
+        file.writelines(line + "\n" for line in lines)
+    write_json(out / "report.json", {"config": asdict(config), "sets": {n: asdict(r) for n, r in reports.items()}})
+    print("\n".join(lines))
+
+
+def check_reports(reports, options):
+    """Raise `UserError` when a set lost too much."""
+    for name, report in reports.items():
+        if report.dropped_percent > options.max_drop:
+            most = max(report.faults, key=lambda fault: report.faults[fault]["count"], default="the set is empty")
+            raise UserError(
+                f"{name}: {report.dropped_percent:.1f} % of {report.total} utterances are faulty, more than --max-drop "
+                f"{options.max_drop:g} %, most often: {most}; see {options.out}/report.txt and mend the data, or raise "
+                "--max-drop"
+            )
+
+
+@program
+def main(argv=None):
+    classes = [ValidateOptions, ValidationConfig]
+    (options, config), _ = parse(make_parser(__doc__, *classes), classes, argv)
+    from rnnt.data.statistics import FeatureStatistics, duration_table, plot_durations
+    from rnnt.text.tokenizer import Tokenizer
+
+    sets = [name for value in options.sets for name in value.split()]
+    if options.train_set not in sets:
+        raise UserError(f"--sets: {options.train_set} is missing; the statistics are taken from it")
+    fbank_dir, out = Path(options.fbank_dir), Path(options.out)
+    stored = read_json(fbank_dir / "features.json")
+    features = from_dict(
+        FeatureConfig, {k: v for k, v in stored.items() if k != "computed_by"}, fbank_dir / "features.json"
+    )
+    tokenizer = Tokenizer.load(options.bpe_model)
+    statistics = FeatureStatistics()
+    reports, durations = {}, {}
+    # The new manifests take the place of the old ones together, and only when all sets are good.
+    with ExitStack() as stack:
+        for name in sets:
+            file = stack.enter_context(atomic_write(out / f"{name}.jsonl"))
+            reports[name], durations[name] = check_set(
+                fbank_dir / f"{name}.jsonl.gz",
+                file,
+                Context(config, features, tokenizer),
+                statistics if name == options.train_set else None,
+            )
+        write_report(out, reports, config)
+        check_reports(reports, options)
+        write_json(out / "cmvn.json", statistics.to_dict())
+        write_json(out / "features.json", stored)
+    table = duration_table(durations)
+    with atomic_write(out / "durations.txt") as file:
+        file.writelines(line + "\n" for line in table)
+    with atomic_path(out / "durations.png") as temporary:
+        plot_durations(durations, temporary)
+    print("\n".join(table))
+
+
+if __name__ == "__main__":
+    main()

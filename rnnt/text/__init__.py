@@ -1,0 +1,1 @@
+"""Tokenizers and token n-grams. Import the modules; the package itself loads nothing."""
