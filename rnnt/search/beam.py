@@ -111,7 +111,7 @@ def _step_predictor(model, nodes, device):
     if not nodes:
         return
     if nodes[0].parent is None:
-        token_N, before = model.predictor.start(1).to(device), model.predictor.initial_state(1, device)
+        token_N, before = model.predictor.start(1, device), model.predictor.initial_state(1, device)
     else:
         token_N = torch.tensor([node.token for node in nodes], device=device)
         before = tuple(torch.stack(parts) for parts in zip(*(node.parent.state for node in nodes)))

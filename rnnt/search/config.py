@@ -19,10 +19,11 @@ class SearchConfig:
     )
     beam_size: int = option(4, "hypotheses kept an utterance (beam_search, modified_beam_search)")
     max_sym_per_frame: int = option(
-        10, "most symbols on one encoder frame (greedy_search, beam_search); it bounds the search, 1 is icefall's default"
+        10,
+        "most symbols on one encoder frame (greedy_search, beam_search); it bounds the search, 1 is icefall's default",
     )
     nbest: int = option(1, "hypotheses returned an utterance, at most the beam size; greedy search has one")
-    length_norm: bool = option(True, "rank complete hypotheses by score / (tokens + 1) instead of score (beam searches)")
+    length_norm: bool = option(True, "beam searches: rank whole hypotheses by score / (tokens + 1), not by score")
 
     def __post_init__(self):
         if self.decoding_method not in METHODS:

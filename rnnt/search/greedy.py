@@ -8,21 +8,12 @@ label ("label looping", Bataev et al., 2024, arXiv:2406.06220). Iterations numbe
 import torch
 
 from rnnt.search.result import Hypothesis
+from rnnt.search.states import choose, select
 
 # Frames scored ahead. More frames mean fewer iterations but more joiner work thrown away behind a label; on a GPU an
 # iteration costs the same for any window of this order.
 WINDOW_CPU = 4
 WINDOW_GPU = 8
-
-
-def select(state, index):
-    """Rows `index` of a predictor state (a tuple of tensors with the batch first)."""
-    return tuple(part[index] for part in state)
-
-
-def choose(mask_N, new, old):
-    """Rows of `new` where `mask_N`, else of `old`; both are predictor states."""
-    return tuple(torch.where(mask_N.view(-1, *[1] * (n.ndim - 1)), n, o) for n, o in zip(new, old))
 
 
 def greedy_search(model, h_BTD, h_len_B, config):
@@ -45,7 +36,7 @@ def greedy_search(model, h_BTD, h_len_B, config):
     len_N = h_len_B[row_N]
     at_N = torch.zeros_like(row_N)
     count_N = torch.zeros_like(row_N)
-    g_ND, state = model.predictor.step(model.predictor.start(N).to(device), model.predictor.initial_state(N, device))
+    g_ND, state = model.predictor.step(model.predictor.start(N, device), model.predictor.initial_state(N, device))
     p_NJ = model.joiner.project_predictor(g_ND)
 
     while N > 0:
@@ -75,7 +66,7 @@ def greedy_search(model, h_BTD, h_len_B, config):
 
         left_N = at_N < len_N
         left = int(left_N.sum())
-        # Finished utterances are dropped when they are half of the work: rarely, because it costs another synchronisation.
+        # Finished utterances are dropped once they are half of the work; that takes another synchronisation.
         if left == 0 or 2 * left <= N:
             keep = torch.nonzero(left_N).flatten()
             row_N, len_N, at_N, count_N, p_NJ = (x[keep] for x in (row_N, len_N, at_N, count_N, p_NJ))

@@ -7,8 +7,8 @@ back-pointers, followed once at the end, give the tokens.
 
 import torch
 
-from rnnt.search.greedy import select
 from rnnt.search.result import Hypothesis, rank
+from rnnt.search.states import choose, select
 
 # Multiplier of the rolling 64-bit hash (odd, from the golden ratio); int64 arithmetic wraps.
 HASH_FACTOR = -7046029254386353131
@@ -48,7 +48,7 @@ def modified_beam_search(model, h_BTD, h_len_B, config):
 
     n = sum(length > 0 for length in lengths)
     score_NK, hash_NK = final_BK[:n], torch.zeros(n, K, dtype=torch.int64, device=device)
-    g, state = model.predictor.step(model.predictor.start(n * K).to(device), model.predictor.initial_state(n * K, device))
+    g, state = model.predictor.step(model.predictor.start(n * K, device), model.predictor.initial_state(n * K, device))
     p = model.joiner.project_predictor(g)
     table_V = None
 
@@ -67,7 +67,7 @@ def modified_beam_search(model, h_BTD, h_len_B, config):
             table_V = token_hashes(V, device)
         logp_NKV = logits_NKV.log_softmax(dim=2)
         total_NC = (logp_NKV + score_NK[:, :, None]).flatten(1)
-        score_NK, pick_NK = total_NC.topk(min(K, K * V), dim=1)
+        score_NK, pick_NK = total_NC.topk(K, dim=1)
         parent_NK, token_NK = pick_NK // V, pick_NK % V
         emits_NK = token_NK != blank
         hash_NK = hash_NK.gather(1, parent_NK)
@@ -100,9 +100,7 @@ def _advance(model, state, p_NJ, token_N, emits_N):
             p_NJ[rows] = model.joiner.project_predictor(g)
         return state, p_NJ
     g, new = model.predictor.step(token_N, state)
-    mask = emits_N.view(-1, 1)
-    state = tuple(torch.where(emits_N.view(-1, *[1] * (o.ndim - 1)), n, o) for n, o in zip(new, state))
-    return state, torch.where(mask, model.joiner.project_predictor(g), p_NJ)
+    return choose(emits_N, new, state), torch.where(emits_N[:, None], model.joiner.project_predictor(g), p_NJ)
 
 
 def _trace_back(parent_TBK, token_TBK, logp_TBK, score_BK, lengths, blank, config):
