@@ -51,13 +51,12 @@ class BatchConfig:
     seed: int = option(42, "seed of the plan, of augmentation and of dropout")
     short_first_epochs: int = option(0, "that many first epochs go from short utterances to long ones")
     num_workers: int = option(2, "processes that load features, for each rank; 0: the training process itself")
-    cache_mb: int = option(0, "megabytes of features that each loading process may keep in memory; 0: none")
 
     def __post_init__(self):
         if self.max_duration <= 0:
             raise ValueError("--max-duration must be positive")
-        if self.num_workers < 0 or self.cache_mb < 0:
-            raise ValueError("--num-workers and --cache-mb can't be negative")
+        if self.num_workers < 0:
+            raise ValueError("--num-workers can't be negative")
 
 
 @dataclass(frozen=True)

@@ -38,25 +38,6 @@ class Batch:
         return self
 
 
-class FeatureCache:
-    """Features that stay in memory, in half precision, until `megabytes` are used up."""
-
-    def __init__(self, megabytes):
-        self._left = megabytes * 2**20
-        self._kept = {}
-
-    def load(self, number, cut):
-        """The features (T, F) float32 of a cut, a copy the caller may change."""
-        if number in self._kept:
-            return self._kept[number].astype(np.float32)
-        x_TF = np.array(cut.load_features(), dtype=np.float32)
-        if x_TF.nbytes // 2 <= self._left:
-            self._left -= x_TF.nbytes // 2
-            self._kept[number] = x_TF.astype(np.float16)
-            return self._kept[number].astype(np.float32)
-        return x_TF
-
-
 class PlannedBatches(Dataset):
     """Item i is the micro-batch at position i of the plan.
 
@@ -69,10 +50,9 @@ class PlannedBatches(Dataset):
       augment: `SpecAugmentConfig`, or None.
       fill_F: what masked cells become.
       seed, epoch: integers.
-      cache: `FeatureCache`, or None.
     """
 
-    def __init__(self, manifest, plan, tokenizer=None, augment=None, fill_F=None, seed=0, epoch=0, cache=None):
+    def __init__(self, manifest, plan, tokenizer=None, augment=None, fill_F=None, seed=0, epoch=0):
         self.manifest = manifest
         self.plan = plan
         self.tokenizer = tokenizer
@@ -80,18 +60,16 @@ class PlannedBatches(Dataset):
         self.fill_F = fill_F
         self.seed = seed
         self.epoch = epoch
-        self.cache = cache
 
     def __len__(self):
         return len(self.plan)
 
     def __getitem__(self, position):
-        # Sorted by duration inside the batch: the order the plan found them in is already close to it.
-        cuts = [(number, self.manifest[number]) for number in self.plan[position]]
+        cuts = [self.manifest[number] for number in self.plan[position]]
         generator = np.random.default_rng([self.seed, self.epoch, position])
         features, tokens = [], []
-        for number, cut in cuts:
-            x_TF = self._features(number, cut)
+        for cut in cuts:
+            x_TF = self._features(cut)
             if self.augment is not None:
                 spec_augment(x_TF, self.fill_F, self.augment, generator)
             features.append(torch.from_numpy(x_TF))
@@ -99,20 +77,18 @@ class PlannedBatches(Dataset):
                 tokens.append(torch.tensor(self.tokenizer.encode(_text(cut)), dtype=torch.int64))
         return Batch(
             position=position,
-            ids=[cut.id for _, cut in cuts],
-            texts=[_text(cut) for _, cut in cuts],
-            speakers=[cut.supervisions[0].speaker or cut.id for _, cut in cuts],
-            durations=[cut.duration for _, cut in cuts],
+            ids=[cut.id for cut in cuts],
+            texts=[_text(cut) for cut in cuts],
+            speakers=[cut.supervisions[0].speaker or cut.id for cut in cuts],
+            durations=[cut.duration for cut in cuts],
             x_BTF=pad_sequence(features, batch_first=True),
             x_len_B=torch.tensor([len(x) for x in features]),
             y_BS=pad_sequence(tokens, batch_first=True) if tokens else None,
             y_len_B=torch.tensor([len(y) for y in tokens]) if tokens else None,
         )
 
-    def _features(self, number, cut):
+    def _features(self, cut):
         try:
-            if self.cache is not None:
-                return self.cache.load(number, cut)
             return np.array(cut.load_features(), dtype=np.float32)
         except Exception as error:  # the storage back-ends raise whatever they like
             reason = " ".join(str(error).split())

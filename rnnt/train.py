@@ -1,0 +1,108 @@
+"""Train a transducer.
+
+    train.py --config conf/train.yaml --exp-dir exp/lstm                       one process
+    train.py --config conf/train.yaml --exp-dir exp/lstm --world-size 4        four processes on this machine
+    torchrun --nnodes 2 --nproc-per-node 8 -m rnnt.train --config ...          many machines
+
+Started again with the same --exp-dir it continues by itself, in the middle of an epoch too.
+"""
+
+from dataclasses import dataclass
+
+from rnnt.cli import program
+from rnnt.data.config import BatchConfig, SpecAugmentConfig
+from rnnt.model.config import LossConfig, ModelConfig
+from rnnt.optim.config import OptimConfig
+from rnnt.options import make_parser, parse, to_dict
+from rnnt.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Options:
+    """All options of a run, one dataclass a component."""
+
+    train: TrainConfig
+    batch: BatchConfig
+    spec_augment: SpecAugmentConfig
+    model: ModelConfig
+    loss: LossConfig
+    optim: OptimConfig
+
+
+CLASSES = [TrainConfig, BatchConfig, SpecAugmentConfig, ModelConfig, LossConfig, OptimConfig]
+
+
+def print_model(model):
+    """Print every parameter with its shape, and how many there are in all."""
+    for name, parameter in model.named_parameters():
+        print(f"{name:60s} {str(tuple(parameter.shape)):24s} {parameter.numel():>12,d}")
+    print(f"{'parameters':60s} {'':24s} {sum(p.numel() for p in model.parameters()):>12,d}")
+
+
+def run(options):
+    """Train on this rank."""
+    import numpy as np
+    import torch
+
+    from rnnt.data.manifest import CutManifest
+    from rnnt.files import read_json
+    from rnnt.model.transducer import Transducer
+    from rnnt.text.tokenizer import Tokenizer
+    from rnnt.training.distributed import join_world, set_threads
+    from rnnt.training.experiment import (
+        file_sha256,
+        plan_fingerprint,
+        read_feature_config,
+        resolve_model_config,
+        set_up_log,
+        write_experiment,
+    )
+    from rnnt.training.loop import Trainer
+
+    train, folder = options.train, options.train.manifest_dir
+    set_threads(train.threads, train.world_size)
+    features = read_feature_config(f"{folder}/features.json")
+    tokenizer = Tokenizer.load(train.bpe_model)
+    model_config = resolve_model_config(options.model, features, tokenizer)
+    torch.manual_seed(options.batch.seed)
+    model = Transducer(model_config, options.loss)
+    if train.print_model:
+        print_model(model)
+        return
+    manifests = {
+        "train": CutManifest(f"{folder}/{train.train_set}.jsonl"),
+        "dev": CutManifest(f"{folder}/{train.dev_set}.jsonl"),
+    }
+    statistics = read_json(f"{folder}/cmvn.json")
+    model.set_feature_statistics(statistics["mean"], statistics["std"])
+
+    world = join_world(train.device)
+    log = set_up_log(train.exp_dir, world.is_main)
+    configs = {**vars(options), "model": model_config, "features": features}
+    if world.is_main:
+        write_experiment(train.exp_dir, configs, train.bpe_model)
+    log.info("%d process(es) on %s, %s, %d threads each", world.size, world.device, train.precision, torch.get_num_threads())
+    log.info("model: %s parameters; loss backend: %s", f"{sum(p.numel() for p in model.parameters()):,}", options.loss.loss_backend)
+    log.info("data: %.1f h in %d utterances", manifests["train"].durations.sum() / 3600, len(manifests["train"]))
+    identity = {
+        "config": {"model": to_dict(model_config), "features": to_dict(features)},
+        "loss": [name for name in ("simple_am_proj", "ctc_output") if hasattr(model, name)],
+        "tokenizer": file_sha256(train.bpe_model),
+        "plan": plan_fingerprint(options.batch, manifests["train"].durations),
+    }
+    fill_F = np.asarray(statistics["mean"], dtype=np.float32)
+    Trainer(options, model.to(world.device), manifests, tokenizer, fill_F, identity, world, log).run()
+
+
+@program
+def main(argv=None):
+    """Entry of `train.py`."""
+    objects, _ = parse(make_parser(__doc__, *CLASSES), CLASSES, argv)
+    options = Options(*objects)
+    from rnnt.training.distributed import launch
+
+    launch(run, (options,), options.train.world_size, options.train.master_port)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""From checkpoints to the model that is used: averages of weights, with batch statistics that fit them."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import torch
+
+from rnnt.data.config import BatchConfig, FeatureConfig, SpecAugmentConfig
+from rnnt.data.dataset import PlannedBatches, loader
+from rnnt.data.manifest import CutManifest
+from rnnt.data.plan import plan_epoch
+from rnnt.errors import UserError
+from rnnt.files import read_json
+from rnnt.model.batchnorm import commit_statistics, drop_statistics, has_statistics
+from rnnt.model.config import LossConfig, ModelConfig
+from rnnt.model.transducer import Transducer
+from rnnt.options import from_dict
+from rnnt.progress import progress
+from rnnt.text.tokenizer import Tokenizer
+from rnnt.training.checkpoint import load_checkpoint, numbered, save_checkpoint
+from rnnt.training.metrics import read_epochs
+
+STATISTICS_EPOCH = 0  # the plan of no training epoch: epochs count from 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """Which checkpoints make the model, as decode.py's options say it."""
+
+    epoch: int = 0  # epoch-N.pt; 0: the last
+    avg: int = 1  # average this many epochs that end with `epoch`
+    best: int = 0  # average the best N epochs by dev WER instead
+    iter: int = 0  # checkpoint-N.pt instead
+
+    def paths(self, exp_dir):
+        """The checkpoint files, and a short name for the selection."""
+        if self.iter:
+            return [_existing(exp_dir, "checkpoint", [self.iter])[self.iter]], f"iter-{self.iter}"
+        epochs = numbered(exp_dir, "epoch")
+        if not epochs:
+            raise UserError(f"{exp_dir}: no epoch-N.pt in it; train first")
+        if self.best:
+            wers = {e: r["dev_wer"] for e, r in read_epochs(exp_dir).items() if e in epochs}
+            if len(wers) < self.best:
+                raise UserError(
+                    f"{exp_dir}: --best {self.best}, but only {len(wers)} scored epochs are kept; "
+                    "lower it or train with a larger --keep-best-epochs"
+                )
+            chosen = sorted(wers, key=lambda e: (wers[e], -e))[: self.best]
+            return [epochs[e] for e in sorted(chosen)], f"best-{self.best}"
+        last = self.epoch or max(epochs)
+        wanted = range(max(1, last - self.avg + 1), last + 1)
+        return list(_existing(exp_dir, "epoch", wanted).values()), f"epoch-{last}-avg-{self.avg}"
+
+
+def _existing(exp_dir, kind, numbers):
+    there = numbered(exp_dir, kind)
+    missing = [n for n in numbers if n not in there]
+    if missing:
+        raise UserError(
+            f"{exp_dir}: {kind}-{missing[0]}.pt is not there (kept: {', '.join(map(str, there)) or 'none'}); "
+            "choose others, or train with a larger --keep-last-epochs"
+        )
+    return {n: there[n] for n in numbers}
+
+
+def average_states(states):
+    """Mean of the floating-point tensors of several `state_dict`s, in double; the rest comes from the last one."""
+    mean = dict(states[-1])
+    for name, value in mean.items():
+        if value.is_floating_point():
+            mean[name] = (sum(state[name].double() for state in states) / len(states)).to(value.dtype)
+    return mean
+
+
+def load_for_decoding(exp_dir, selection, manifest_dir=None, num_batches=60):
+    """The model that `selection` names, in evaluation mode on the CPU.
+
+    Averaged weights meet other activations than those whose statistics batch normalisation has stored, so the
+    statistics are taken anew over up to `num_batches` micro-batches of the training set. The result is kept as
+    `<exp_dir>/averaged-<name>.pt` and used again while the checkpoints stay the same.
+
+    Args:
+      exp_dir: the experiment folder.
+      selection: `Selection`.
+      manifest_dir: where the training cuts are; None: where training found them.
+    Returns:
+      `(model, FeatureConfig, Tokenizer, name of the selection)`.
+    """
+    exp_dir = Path(exp_dir)
+    paths, name = selection.paths(exp_dir)
+    record = read_json(exp_dir / "config.json")
+    features = from_dict(FeatureConfig, record["features"], exp_dir / "config.json")
+    tokenizer = Tokenizer.load(exp_dir / "bpe.model")
+    model = Transducer(
+        from_dict(ModelConfig, record["model"], exp_dir / "config.json"),
+        from_dict(LossConfig, record["loss"], exp_dir / "config.json"),
+    )
+    if len(paths) == 1:
+        model.load_state_dict(load_checkpoint(paths[0])["model"])
+        return model.eval(), features, tokenizer, name
+    kept, stamp = exp_dir / f"averaged-{name}.pt", _stamp(paths)
+    if kept.exists():
+        state = load_checkpoint(kept)
+        if state["stamp"] == stamp:
+            model.load_state_dict(state["model"])
+            return model.eval(), features, tokenizer, name
+    model.load_state_dict(average_states([load_checkpoint(path)["model"] for path in paths]))
+    if has_statistics(model):
+        _estimate_statistics(model, record, manifest_dir or record["train"]["manifest_dir"], num_batches)
+    save_checkpoint(kept, {"model": model.state_dict(), "stamp": stamp})
+    return model.eval(), features, tokenizer, name
+
+
+def _stamp(paths):
+    text = " ".join(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in paths)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@torch.no_grad()
+def _estimate_statistics(model, record, manifest_dir, num_batches):
+    """Take the statistics of batch normalisation anew, over the same micro-batches for everybody."""
+    batch = BatchConfig(**record["batch"])
+    manifest = CutManifest(Path(manifest_dir) / f"{record['train']['train_set']}.jsonl")
+    plan = plan_epoch(manifest.durations, batch.max_duration, batch.seed, STATISTICS_EPOCH)
+    mean = model.feature_mean.numpy().copy()
+    augment = SpecAugmentConfig(**record["spec_augment"])
+    dataset = PlannedBatches(
+        manifest, plan, augment=augment, fill_F=mean, seed=batch.seed, epoch=STATISTICS_EPOCH
+    )
+    drop_statistics(model)
+    model.train()
+    positions = range(min(num_batches, len(plan)))
+    for one in progress(loader(dataset, positions, batch.num_workers), len(positions), "batch statistics", "batch"):
+        torch.manual_seed(one.position)
+        model.encode(one.x_BTF, one.x_len_B)
+    commit_statistics(model, momentum=1.0)

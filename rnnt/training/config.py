@@ -1,0 +1,45 @@
+"""Options of the training program that belong to no component. Free of torch, so that --help is quick."""
+
+from dataclasses import dataclass
+
+from rnnt.options import option
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Training run."""
+
+    exp_dir: str = option("exp/train", "folder for checkpoints, logs and TensorBoard; a run in it is continued")
+    manifest_dir: str = option("data/cuts", "folder with <set>.jsonl, features.json and cmvn.json (stage 6)")
+    train_set: str = option("train", "set to train on")
+    dev_set: str = option("dev", "set to measure the WER on after each epoch")
+    bpe_model: str = option("data/lang_bpe_500/bpe.model", "SentencePiece model (stage 5)")
+    num_epochs: int = option(30, "epochs to train")
+    start_epoch: int = option(0, "continue from epoch-(N-1).pt; 0: from the newest checkpoint, if there is one")
+    world_size: int = option(1, "processes on this machine; torchrun's variables take precedence")
+    master_port: int = option(0, "port where the processes meet; 0: a free one")
+    device: str = option("auto", "where to compute; auto: a GPU if there is one", choices=["auto", "cpu", "cuda"])
+    threads: int = option(0, "CPU threads of each process; 0: cores / processes")
+    accum_grad: int = option(1, "micro-batches per process that make one update")
+    use_fp16: bool = option(False, "half precision with a gradient scaler")
+    use_bf16: bool = option(False, "bfloat16 precision")
+    save_every_n: int = option(1000, "updates between two checkpoint-N.pt")
+    keep_last_k: int = option(3, "checkpoint-N.pt to keep")
+    keep_last_epochs: int = option(5, "newest epoch-N.pt to keep; 0: all")
+    keep_best_epochs: int = option(5, "epoch-N.pt of the lowest dev WER to keep")
+    log_interval: int = option(50, "updates between two progress lines")
+    max_bad_batches: int = option(5, "updates in a row with a non-finite loss or gradient after which training stops")
+    tensorboard: bool = option(True, "write TensorBoard events to <exp-dir>/tensorboard")
+    print_model: bool = option(False, "print the layers and their parameters, then stop")
+
+    def __post_init__(self):
+        if self.use_fp16 and self.use_bf16:
+            raise ValueError("--use-fp16 and --use-bf16 exclude each other")
+        for name in ("num_epochs", "world_size", "accum_grad", "save_every_n", "keep_last_k", "log_interval"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} must be at least 1")
+
+    @property
+    def precision(self):
+        """fp32, fp16 or bf16."""
+        return "fp16" if self.use_fp16 else "bf16" if self.use_bf16 else "fp32"

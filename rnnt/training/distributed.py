@@ -1,0 +1,127 @@
+"""One process or many: the torchrun environment contract, gloo on CPUs and nccl on GPUs."""
+
+import os
+import socket
+import sys
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from rnnt.errors import UserError
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all of them."""
+
+    rank: int
+    local_rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_main(self):
+        """Whether this process writes files and logs."""
+        return self.rank == 0
+
+    def all_reduce(self, tensor):
+        """Sum `tensor` over the processes, in place."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def gather(self, value):
+        """A list of every process' `value` (anything that pickles), in rank order, on all of them."""
+        if self.size == 1:
+            return [value]
+        values = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def barrier(self):
+        """Wait for all processes."""
+        if self.size > 1:
+            dist.barrier()
+
+
+def pick_device(name, local_rank=0):
+    """The device for `auto`, `cpu` or `cuda`."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: no GPU is visible to torch; use --device cpu, or look at `nvidia-smi`")
+    if name == "cuda" or (name == "auto" and torch.cuda.is_available()):
+        return torch.device("cuda", local_rank % torch.cuda.device_count())
+    return torch.device("cpu")
+
+
+def set_threads(threads, processes):
+    """CPU threads of this process; 0: the cores divided among the processes of this machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    torch.set_num_threads(threads or max(1, cores // processes))
+
+
+def join_world(device):
+    """Join the processes that torchrun's variables (RANK, WORLD_SIZE, ...) describe; alone without them."""
+    size = int(os.environ.get("WORLD_SIZE", 1))
+    rank = int(os.environ.get("RANK", 0))
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    device = pick_device(device, local_rank)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if size > 1:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", rank=rank, world_size=size)
+    return World(rank, local_rank, size, device)
+
+
+def leave_world():
+    """Undo `join_world`."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def free_port():
+    """A TCP port that nobody listens on."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def _run_rank(rank, function, arguments, size, port):
+    os.environ.update(
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+    )
+    try:
+        function(*arguments)
+    except UserError as error:
+        # Every rank meets the same mistake of the user: one of them says so.
+        if rank == 0:
+            print(f"{os.path.basename(sys.argv[0])}: error: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(1) from None
+    finally:
+        leave_world()
+
+
+def launch(function, arguments, world_size, port=0):
+    """Run `function(*arguments)` here, or in `world_size` processes of this machine.
+
+    When one process ends badly the others are ended too, and `UserError` names it. Under torchrun (WORLD_SIZE is set)
+    the processes exist already and `world_size` is not looked at.
+    """
+    if world_size == 1 or "WORLD_SIZE" in os.environ:
+        try:
+            function(*arguments)
+        finally:
+            leave_world()
+        return
+    from torch.multiprocessing import ProcessExitedException, ProcessRaisedException, start_processes
+
+    try:
+        start_processes(
+            _run_rank, (function, arguments, world_size, port or free_port()), world_size, start_method="spawn"
+        )
+    except ProcessExitedException as error:
+        if error.exit_code == 1:
+            raise SystemExit(1) from None  # it has said why
+        raise UserError(f"rank {error.error_index} ended with status {error.exit_code}; the others were ended") from None
+    except ProcessRaisedException as error:
+        raise UserError(f"rank {error.error_index} failed and the others were ended: {error.msg}") from None

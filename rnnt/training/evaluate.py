@@ -1,0 +1,57 @@
+"""How good the model is now: greedy search on the dev set, shared among the ranks."""
+
+from dataclasses import dataclass
+
+import torch
+
+from rnnt.data.dataset import open_batches
+from rnnt.scoring import score
+from rnnt.search import search
+from rnnt.search.config import SearchConfig
+
+
+@dataclass(frozen=True)
+class DevResult:
+    """What one evaluation found."""
+
+    wer: float  # percent
+    summary: str  # Kaldi's %WER line
+    blank_share: float  # blanks among all labels of the greedy paths
+    reference: str
+    hypothesis: str
+
+
+@torch.inference_mode()
+def decode_batches(model, batches, tokenizer, config, device):
+    """Yield `(batch, n-best lists, encoder frames)` for each batch. The caller sets evaluation mode."""
+    for batch in batches:
+        h_BTD, h_len_B = model.encode(batch.x_BTF.to(device), batch.x_len_B)
+        yield batch, search(model, h_BTD, h_len_B, config), int(h_len_B.sum())
+
+
+def evaluate(model, manifest, tokenizer, max_duration, world):
+    """WER of greedy search over all of `manifest`, the same on every rank and for every number of ranks."""
+    training = model.training
+    model.eval()
+    batches = open_batches(manifest, max_duration, rank=world.rank, world_size=world.size)
+    refs, hyps, frames, tokens = {}, {}, 0, 0
+    for batch, nbest, batch_frames in decode_batches(model, batches, tokenizer, SearchConfig(), world.device):
+        frames += batch_frames
+        for utterance, text, hypotheses in zip(batch.ids, batch.texts, nbest):
+            refs[utterance] = text
+            hyps[utterance] = tokenizer.decode(hypotheses[0].tokens)
+            tokens += len(hypotheses[0].tokens)
+    model.train(training)
+    parts = world.gather((refs, hyps, frames, tokens))
+    refs = {k: v for part in parts for k, v in sorted(part[0].items())}
+    hyps = {k: v for part in parts for k, v in part[1].items()}
+    frames, tokens = sum(part[2] for part in parts), sum(part[3] for part in parts)
+    report = score(refs, hyps)
+    sample = min(refs)
+    return DevResult(
+        wer=report.wer,
+        summary=report.summary_lines()[0],
+        blank_share=frames / max(frames + tokens, 1),
+        reference=refs[sample],
+        hypothesis=hyps[sample],
+    )

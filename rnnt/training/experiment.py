@@ -1,0 +1,138 @@
+"""The experiment folder: what was run, with what, and whether a checkpoint fits the present options."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from rnnt.data.config import FeatureConfig
+from rnnt.errors import UserError
+from rnnt.files import read_json, write_json
+from rnnt.options import from_dict, to_dict
+
+PACKAGES = ["torch", "k2", "lhotse", "sentencepiece", "kaldifeat", "numpy", "jiwer", "tensorboard"]
+
+
+def read_feature_config(path):
+    """The `FeatureConfig` in a `features.json`, which also records who computed the features."""
+    values = read_json(path)
+    values.pop("computed_by", None)
+    return from_dict(FeatureConfig, values, path)
+
+
+def file_sha256(path):
+    """SHA-256 of a file, as hexadecimal text."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def plan_fingerprint(batch, durations):
+    """Identifies everything the batch plan depends on, so that a position in it keeps its meaning."""
+    key = [batch.seed, batch.max_duration, batch.short_first_epochs, len(durations)]
+    return hashlib.sha256(json.dumps(key).encode() + np.asarray(durations, np.float32).tobytes()).hexdigest()
+
+
+def versions():
+    """Versions of Python and of the packages that are installed, and the git commit if there is one."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    git = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=Path(__file__).parent, capture_output=True, text=True
+    )
+    found["git"] = git.stdout.strip() or None
+    return found
+
+
+def describe(configs):
+    """`{name: options}` for the dataclasses in `configs`, a dictionary by name."""
+    return {name: to_dict(config) for name, config in configs.items()}
+
+
+def write_experiment(exp_dir, configs, bpe_model):
+    """Record options, versions and command line in `config.json`, and keep a copy of the tokenizer."""
+    exp_dir = Path(exp_dir)
+    exp_dir.mkdir(parents=True, exist_ok=True)
+    record = {
+        **describe(configs),
+        "versions": versions(),
+        "command": sys.argv,
+        "started": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+    write_json(exp_dir / "config.json", record)
+    if Path(bpe_model).resolve() != (exp_dir / "bpe.model").resolve():
+        shutil.copyfile(bpe_model, exp_dir / "bpe.model")
+
+
+def differences(stored, wanted):
+    """`name is X in the checkpoint and Y now`, for each option of two dictionaries that differs."""
+    return [
+        f"{name} is {stored.get(name)} in the checkpoint and {wanted.get(name)} now"
+        for name in sorted(set(stored) | set(wanted))
+        if stored.get(name) != wanted.get(name)
+    ]
+
+
+def check_fits(path, stored, wanted):
+    """Refuse a checkpoint of another model, front-end, tokenizer or, in the middle of an epoch, another plan.
+
+    Args:
+      path: the checkpoint.
+      stored, wanted: dictionaries as `identity` makes them.
+    """
+    found = []
+    for part in ("model", "features"):
+        found += differences(stored["config"][part], wanted["config"][part])
+    if stored["tokenizer"] != wanted["tokenizer"]:
+        found.append("the SentencePiece model is another one")
+    if stored["loss"] != wanted["loss"]:
+        found.append(f"the loss heads are {stored['loss']} in the checkpoint and {wanted['loss']} now")
+    if found:
+        raise UserError(f"{path}: {'; '.join(found)}; choose another --exp-dir or go back to the options of that run")
+    if stored["plan"] != wanted["plan"]:
+        raise UserError(
+            f"{path}: stands in the middle of an epoch of another batch plan (seed, --max-duration, "
+            "--short-first-epochs or the data changed); go back to them, or give --start-epoch to begin at an epoch"
+        )
+
+
+def set_up_log(exp_dir, is_main):
+    """A logger to stdout and `<exp_dir>/log/train.txt` for the main process; warnings alone for the others."""
+    log = logging.getLogger("rnnt")
+    log.handlers.clear()
+    log.propagate = False
+    form = logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S")
+    handlers = [logging.StreamHandler(sys.stdout)]
+    if is_main:
+        (Path(exp_dir) / "log").mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(Path(exp_dir) / "log" / "train.txt", encoding="utf-8"))
+    for handler in handlers:
+        handler.setFormatter(form)
+        log.addHandler(handler)
+    log.setLevel(logging.INFO if is_main else logging.WARNING)
+    return log
+
+
+def resolve_model_config(config, features, tokenizer):
+    """Fill in the sizes that the data knows; refuse sizes that contradict it."""
+    for name, option_name, known, owner in (
+        ("num_features", "--num-features", features.num_mel_bins, "features"),
+        ("vocab_size", "--vocab-size", tokenizer.vocab_size, "tokenizer"),
+    ):
+        given = getattr(config, name)
+        if given and given != known:
+            raise UserError(f"{option_name} is {given}, but the {owner} have {known}; leave the option out")
+        config = dataclasses.replace(config, **{name: known})
+    return dataclasses.replace(config, blank_id=tokenizer.blank_id)

@@ -1,0 +1,41 @@
+"""SpecAugment masks what it may, and no more."""
+
+import numpy as np
+
+from rnnt.data.augment import spec_augment
+from rnnt.data.config import SpecAugmentConfig
+
+
+def masked(frames, config, seed):
+    x = np.ones((frames, 20), np.float32)
+    spec_augment(x, np.zeros(20, np.float32), config, np.random.default_rng(seed))
+    return x
+
+
+def test_draws_come_from_the_generator_alone():
+    config = SpecAugmentConfig()
+    np.testing.assert_array_equal(masked(100, config, 3), masked(100, config, 3))
+    assert (masked(100, config, 3) != masked(100, config, 4)).any()
+
+
+def test_limits():
+    config = SpecAugmentConfig(num_feature_masks=0, num_frame_masks=10, max_frames_mask_fraction=0.2)
+    shares = [1 - masked(200, config, s).mean() for s in range(50)]
+    assert 0 < max(shares) <= 0.2 and np.mean(shares) > 0.05
+    config = SpecAugmentConfig(num_feature_masks=2, features_mask_size=4, num_frame_masks=0)
+    shares = [1 - masked(50, config, s).mean() for s in range(50)]
+    assert 0 < max(shares) <= 0.4
+
+
+def test_short_utterances_survive():
+    for frames in (1, 2, 5):
+        assert np.isfinite(masked(frames, SpecAugmentConfig(features_mask_size=3), 0)).all()
+
+
+def test_masked_cells_become_the_mean():
+    fill = np.arange(20, dtype=np.float32) + 7
+    x = np.zeros((50, 20), np.float32)
+    spec_augment(x, fill, SpecAugmentConfig(features_mask_size=5), np.random.default_rng(0))
+    changed = np.broadcast_to(fill, x.shape)[x != 0]
+    np.testing.assert_array_equal(x[x != 0], changed)
+    assert len(changed)

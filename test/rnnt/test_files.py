@@ -1,0 +1,37 @@
+"""Files are whole or absent."""
+
+import os
+
+import pytest
+
+from rnnt.errors import UserError
+from rnnt.files import atomic_write, read_json, write_json
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"x": 1})
+    with pytest.raises(RuntimeError), atomic_write(path) as file:
+        file.write("half")
+        raise RuntimeError("stop")
+    assert read_json(path) == {"x": 1}
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_is_one_line_that_names_the_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("before")
+    with pytest.raises(UserError, match="a.txt: can't write it: No space left"), atomic_write(path):
+        with open("/dev/full", "w") as full:
+            full.write("x" * 100000)
+    assert path.read_text() == "before"
+
+
+def test_broken_json_is_named(tmp_path):
+    path = tmp_path / "b.json"
+    path.write_text("{")
+    with pytest.raises(UserError, match="b.json: not valid JSON"):
+        read_json(path)
+    with pytest.raises(UserError, match="no such file"):
+        read_json(tmp_path / "c.json")
