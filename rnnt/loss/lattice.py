@@ -1,0 +1,69 @@
+"""The transducer lattice: its types, its bounds, and the recursion over it as one autograd function.
+
+A node (s, t) of utterance b means: s symbols emitted, t frames consumed, 0 <= s <= S_b, 0 <= t <= T_b. Two arcs leave
+it:
+
+    px[b,s,t]  log-score of emitting symbol s:   to (s+1, t) if regular, to (s+1, t+1) if modified or constrained
+    py[b,s,t]  log-score of blank:               to (s, t+1)
+
+The score of an utterance is the log of the sum over all paths from (0, 0) to (S_b, T_b) of the product of their arcs.
+Its gradient by an arc is the arc's occupation: the posterior probability that a path takes it.
+Sources: Graves 2012 (arXiv:1211.3711, section 2.4) for regular; Tripathi et al. 2019 (arXiv:1905.05955) for modified;
+Kuang et al. 2022 (arXiv:2206.13236) for the pruned lattice and the names px and py.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+RNNT_TYPES = ("regular", "modified", "constrained")
+
+
+def check_rnnt_type(rnnt_type: str) -> None:
+    """Raises ValueError unless `rnnt_type` is one of RNNT_TYPES."""
+    if rnnt_type not in RNNT_TYPES:
+        raise ValueError(f"rnnt_type must be one of {', '.join(RNNT_TYPES)}, not {rnnt_type!r}")
+
+
+def delay_penalty_term(x_len_B: Tensor, frames: int, delay_penalty: float, dtype: torch.dtype) -> Tensor:
+    """What the delay penalty adds to each symbol arc, (B, frames): delay_penalty * ((T_b - 1) / 2 - t).
+
+    Symbols emitted late are penalised; the offset keeps the mean over the frames of an utterance at zero.
+    Kang et al. 2023 (arXiv:2211.00490).
+    """
+    t_T = torch.arange(frames, device=x_len_B.device, dtype=dtype)
+    return delay_penalty * ((x_len_B.to(dtype)[:, None] - 1) / 2 - t_T)
+
+
+class LatticeScore(torch.autograd.Function):
+    """Scores (B,) of px (B,S,T or T+1) and py (B,S+1,T), with the occupations as gradient.
+
+    `solve(px, py, s_len_B, t_len_B) -> score_B, px_grad, py_grad` is a backend. The occupations are also returned, as
+    constants. There is no second derivative.
+    """
+
+    @staticmethod
+    def forward(ctx, px: Tensor, py: Tensor, s_len_B: Tensor, t_len_B: Tensor, solve):
+        score_B, px_grad, py_grad = solve(px, py, s_len_B, t_len_B)
+        ctx.save_for_backward(px_grad, py_grad)
+        ctx.mark_non_differentiable(px_grad, py_grad)
+        return score_B, px_grad, py_grad
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g_B: Tensor, _px: Tensor, _py: Tensor):
+        px_grad, py_grad = ctx.saved_tensors
+        # An utterance without a path has zero occupations; an infinite incoming gradient must not make them NaN.
+        g_B11 = torch.nan_to_num(g_B, nan=0.0, posinf=0.0, neginf=0.0)[:, None, None]
+        return g_B11 * px_grad, g_B11 * py_grad, None, None, None
+
+
+def has_path(x_len_B: Tensor, y_len_B: Tensor, rnnt_type: str) -> Tensor:
+    """Which utterances have a path through their whole lattice, (B,) bool on the device of the lengths.
+
+    regular: any number of symbols needs at least one frame. modified, constrained: one frame a symbol.
+    """
+    if rnnt_type == "regular":
+        return (x_len_B > 0) | (y_len_B == 0)
+    return x_len_B >= y_len_B

@@ -1,0 +1,99 @@
+"""k2's mutual_information_recursion: the score of a lattice given by its arcs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .backends import lattice_solver
+from .lattice import LatticeScore
+
+
+def mutual_information_recursion(
+    px: Tensor,
+    py: Tensor,
+    boundary: Tensor | None = None,
+    return_grad: bool = False,
+    backend: str = "auto",
+):
+    """The log of the sum over all paths through the lattice of the product of their arcs.
+
+        a[0,0] = 0,  a[s,t] = log(exp(a[s-1,t-d] + px[s-1,t-d]) + exp(a[s,t-1] + py[s,t-1])),  score = a[S_b,T_b]
+
+    with d = 0 if px has T+1 columns (regular) and d = 1 if it has T (modified, constrained). Graves 2012, equation 16.
+
+    Args:
+        px: (B,S,T+1) or (B,S,T) log-scores of symbol arcs; py: (B,S+1,T) of blank arcs; float32 or float64.
+        boundary: (B,4) int64 rows [first symbol, first frame, one past the last symbol, one past the last frame].
+        return_grad: whether to return the occupations (constants), which are the gradients of the summed scores.
+        backend: auto, native, reference or k2.
+    Returns: score (B,), positive being better; with return_grad (score, (px_grad, py_grad)). Where there is no path
+        the score is minus infinity and the gradient zero.
+    Raises: ValueError for shapes or a boundary that do not fit.
+    """
+    B, S, columns = px.shape
+    T = py.shape[2]
+    if columns not in (T, T + 1) or py.shape != (B, S + 1, T) or px.dtype != py.dtype:
+        raise ValueError(
+            f"px (B,S,T+1 or T) and py (B,S+1,T) do not fit: {tuple(px.shape)} {px.dtype}, {tuple(py.shape)} {py.dtype}"
+        )
+    begin_B2, end_B2 = _read_boundary(boundary, B, S, T)
+    shifted = bool(begin_B2.any())
+    if shifted:
+        px, py = (_shift(p, begin_B2) for p in (px, py))
+    solve = lattice_solver(backend, px.device)
+    s_len_B, t_len_B = (end_B2 - begin_B2).unbind(1)
+    score_B, px_grad, py_grad = LatticeScore.apply(px, py, s_len_B, t_len_B, solve)
+    if not return_grad:
+        return score_B
+    if shifted:
+        px_grad, py_grad = (_shift(g, -begin_B2) for g in (px_grad, py_grad))
+    return score_B, (px_grad, py_grad)
+
+
+def _read_boundary(boundary: Tensor | None, B: int, S: int, T: int) -> tuple[Tensor, Tensor]:
+    """First and last nodes (s, t) of each utterance, two (B,2) int64 tensors on the CPU."""
+    if boundary is None:
+        boundary = torch.tensor([[0, 0, S, T]]).expand(B, 4)
+    if boundary.shape != (B, 4) or boundary.dtype != torch.int64:
+        raise ValueError(f"boundary must be ({B}, 4) int64, not {tuple(boundary.shape)} {boundary.dtype}")
+    boundary = boundary.cpu()
+    begin_B2, end_B2 = boundary[:, :2], boundary[:, 2:]
+    if (begin_B2 < 0).any() or (begin_B2 > end_B2).any() or (end_B2 > torch.tensor([S, T])).any():
+        raise ValueError(f"boundary rows must satisfy 0 <= begin <= end <= (S, T) = ({S}, {T}): {boundary.tolist()}")
+    return begin_B2, end_B2
+
+
+def _shift(x_BST: Tensor, by_B2: Tensor) -> Tensor:
+    """x[b, s + by[b,0], t + by[b,1]], zero where that is outside."""
+    B, S, T = x_BST.shape
+    by_B2 = by_B2.to(x_BST.device)
+    s_BS = torch.arange(S, device=x_BST.device) + by_B2[:, :1]
+    t_BT = torch.arange(T, device=x_BST.device) + by_B2[:, 1:]
+    inside = ((s_BS >= 0) & (s_BS < S))[:, :, None] & ((t_BT >= 0) & (t_BT < T))[:, None, :]
+    rows = x_BST.gather(1, s_BS.clamp(0, max(S - 1, 0))[:, :, None].expand(-1, -1, T))
+    shifted = rows.gather(2, t_BT.clamp(0, max(T - 1, 0))[:, None, :].expand(-1, S, -1))
+    return shifted.masked_fill(~inside, 0.0)
+
+
+def joint_mutual_information_recursion(
+    px: Sequence[Tensor], py: Sequence[Tensor], boundary: Tensor | None = None, backend: str = "auto"
+) -> Tensor:
+    """The score of the lattice of the summed arcs, told apart by summand.
+
+    Each summand's share is its expectation over the paths; the entropy of the paths, which no summand owns, is added
+    to the first.
+
+    Args: px, py: N tensors each, as in mutual_information_recursion. Returns: (N, B), whose sum over N is the score.
+    """
+    px_NBST, py_NBUT = torch.stack(tuple(px)), torch.stack(tuple(py))
+    with torch.no_grad():
+        score_B, (px_grad, py_grad) = mutual_information_recursion(
+            px_NBST.sum(0), py_NBUT.sum(0), boundary, return_grad=True, backend=backend
+        )
+    least = torch.finfo(px_NBST.dtype).min  # an impossible arc has occupation 0, and 0 times infinity is not a number
+    share_NB = (px_NBST.clamp(min=least) * px_grad).sum((2, 3)) + (py_NBUT.clamp(min=least) * py_grad).sum((2, 3))
+    entropy_B = score_B - share_NB.detach().sum(0)
+    return torch.cat((share_NB[:1] + entropy_B, share_NB[1:]))
