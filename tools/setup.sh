@@ -1,0 +1,253 @@
+#!/usr/bin/env bash
+# Builds the environment of the toolkit, or mends it; does nothing where it is ready.  tools/setup.sh --help
+set -euo pipefail
+tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$tools")
+venv=${RNNT_VENV:-$tools/venv}
+own=true
+[ -z "${RNNT_VENV-}" ] || [ "$RNNT_VENV" = "$tools/venv" ] || own=false
+ready=$venv/rnnt-ready
+unfinished=$venv/rnnt-unfinished
+log=$tools/cache/setup.log
+torch_version=2.8.0
+needed_gb=8
+patience=10
+
+build_kaldifeat=false
+for argument in "$@"; do
+  case $argument in
+    --build-kaldifeat) build_kaldifeat=true ;;
+    -h | --help)
+      cat <<TEXT
+Usage: tools/setup.sh [--build-kaldifeat]
+
+Makes a virtual environment in tools/venv with pinned, known-good packages (7 GB, 2 to 3 minutes; 1 GB where torch's
+CPU index answers), and the project in it. Then it tries the wheels of k2 and kaldifeat, which are optional. Run again,
+it does nothing, or mends what was cut short.
+
+  --build-kaldifeat   compile kaldifeat where no wheel is found (about 4 minutes; the wheel is kept in tools/cache)
+
+  RNNT_VENV=DIR       use this existing environment; only what is missing is installed, nothing else changed
+  PYTHON=PROGRAM      the Python to make the environment with (default: the first of python3, python3.12, ... that is
+                      3.10 to 3.13)
+TEXT
+      exit 0
+      ;;
+    *)
+      echo "setup.sh: unknown option $argument; --help lists the options" >&2
+      exit 1
+      ;;
+  esac
+done
+
+say() { echo "setup.sh: $*"; }
+fail() {
+  echo "setup.sh: $*" >&2
+  exit 1
+}
+
+# What a ready environment was made from.
+key() { cat "$root/setup.py" "$tools/constraints.txt" | cksum; }
+is_ready() { [ -x "$venv/bin/python3" ] && [ -f "$ready" ] && [ "$(key)" = "$(cat "$ready")" ]; }
+
+# run_logged MINUTES COMMAND...: output to the log, a line now and then on the terminal. MINUTES bounds the time.
+run_logged() {
+  local limit=$1 start=$SECONDS before status=0 job
+  shift
+  before=$(free_kb)
+  echo "+ $*" >>"$log"
+  timeout "${limit}m" "$@" >>"$log" 2>&1 &
+  job=$!
+  # shellcheck disable=SC2064
+  trap "kill $job 2>/dev/null || true; exit 130" INT TERM HUP
+  local shown=$SECONDS
+  while kill -0 $job 2>/dev/null; do
+    sleep 0.5
+    if [ $((SECONDS - shown)) -ge 20 ]; then
+      shown=$SECONDS
+      say "  $((SECONDS - start)) s, $(((before - $(free_kb)) / 1024)) MB so far"
+    fi
+  done
+  wait $job || status=$?
+  trap - INT TERM HUP
+  return $status
+}
+
+free_kb() { df -Pk "$(dirname "$venv")" | awk 'NR == 2 { print $4 }'; }
+
+install() {
+  local constraints=()
+  ! $own || constraints=(-c "$tools/constraints.txt")
+  run_logged 60 "$venv/bin/python3" -m pip install --disable-pip-version-check --progress-bar off \
+    "${constraints[@]}" "$@"
+}
+
+must_install() {
+  install "$@" && return
+  tail -n 15 "$log" >&2
+  fail "pip could not install the packages (above; all of it in $log). With the network back, run tools/setup.sh again"
+}
+
+find_python() {
+  local name
+  for name in ${PYTHON:-python3 python3.12 python3.11 python3.13 python3.10}; do
+    # A name on the path may be a shim that does not run.
+    if "$name" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+      command -v "$name"
+      return
+    fi
+  done
+  fail "no Python 3.10 to 3.13 found (looked for ${PYTHON:-python3, python3.10 ... python3.13}); install one, or name" \
+    "it: PYTHON=/path/to/python3.12 tools/setup.sh"
+}
+
+make_venv() {
+  local python
+  if [ -d "$venv" ] && ! "$venv/bin/python3" -m pip --version >/dev/null 2>&1; then
+    say "$venv is broken (its Python or pip does not run); it is made anew"
+    rm -rf "$venv"
+  fi
+  [ ! -d "$venv" ] || return 0
+  python=$(find_python)
+  "$python" -c 'import venv, ensurepip' 2>/dev/null ||
+    fail "$python has no working venv module; on Debian or Ubuntu: apt install python3-venv"
+  [ "$(free_kb)" -ge $((needed_gb * 1024 * 1024)) ] ||
+    fail "$(dirname "$venv") has $(($(free_kb) / 1024 / 1024)) GB free, the environment needs $needed_gb GB; make room or put" \
+      "the checkout elsewhere"
+  say "making $venv with $("$python" --version)"
+  "$python" -m venv "$venv" || {
+    rm -rf "$venv"
+    fail "python -m venv failed (above)"
+  }
+}
+
+# pip writes RECORD last: a package without it was cut short and would pass for installed.
+drop_half_installed() {
+  local info
+  for info in "$venv"/lib/python3*/site-packages/*.dist-info; do
+    if [ -d "$info" ] && [ ! -f "$info/RECORD" ]; then
+      say "$(basename "$info" .dist-info) was left half installed; it is installed again"
+      rm -rf "$info"
+    fi
+  done
+}
+
+has_gpu() { nvidia-smi -L 2>/dev/null | grep -q '^GPU '; }
+has() { "$venv/bin/python3" -c "import importlib.metadata as m; m.version('$1')" 2>/dev/null; }
+
+# Without a GPU torch's CPU build saves 6 GB. Where its index can't be reached, the registry's torch does as well.
+install_torch() {
+  local index=https://download.pytorch.org/whl/cpu reason
+  if has torch || ! $own || has_gpu; then
+    return 0
+  fi
+  if reason=$("$venv/bin/python3" "$tools/find_wheel.py" "$index/torch/" --package torch --variant cpu \
+    --timeout $patience 2>&1 >/dev/null); then
+    say "installing torch $torch_version for the CPU"
+    install --index-url "$index" "torch==$torch_version" "torchaudio==$torch_version" && return 0
+    say "torch's CPU index failed; the registry's torch is taken"
+  else
+    say "torch's CPU build: not reachable ($reason); the registry's torch brings CUDA along"
+  fi
+}
+
+install_packages() {
+  local extras=test,espeak
+  if $own; then
+    extras=$extras,torchaudio
+    has torch || say "installing torch, lhotse and the rest: about 7 GB, 2 to 3 minutes"
+  fi
+  must_install setuptools wheel
+  must_install --no-build-isolation -e "${root}[$extras]"
+}
+
+# variant: the local version in the names of wheels made for this torch, as in cuda12.8.torch2.8.0
+wheel_variant() {
+  "$venv/bin/python3" -c '
+import torch
+cuda = torch.version.cuda
+print(("cuda" + cuda if cuda else "cpu") + ".torch" + torch.__version__.split("+")[0])'
+}
+
+# try_wheel PACKAGE PAGES VERSION-LESS-REMARK: install the wheel for this torch and Python, if there is one.
+try_wheel() {
+  local package=$1 pages=$2 remark=$3 variant page answer error
+  if has "$package"; then
+    say "$package: there already"
+    return 0
+  fi
+  variant=$(wheel_variant)
+  page=$pages/cuda.html
+  [[ $variant == cuda* ]] || page=$pages/cpu.html
+  error=$(mktemp)
+  if answer=$("$venv/bin/python3" "$tools/find_wheel.py" "$page" --package "$package" --variant "$variant" \
+    --timeout $patience 2>"$error"); then
+    say "$package: installing $(basename "$answer")"
+    if run_logged 5 "$venv/bin/python3" -m pip install --progress-bar off --no-deps "$answer" &&
+      "$venv/bin/python3" -c "import $package" >>"$log" 2>&1; then
+      say "$package: installed"
+      rm -f "$error"
+      return 0
+    fi
+    "$venv/bin/python3" -m pip uninstall -y "$package" >>"$log" 2>&1 || true
+    echo "the wheel does not install or load, see $log" >"$error"
+  fi
+  say "$package: no wheel ($(cat "$error")); $remark"
+  rm -f "$error"
+  return 1
+}
+
+optional_packages() {
+  try_wheel k2 https://k2-fsa.github.io/k2 "the native loss gives the same numbers" || true
+  if $build_kaldifeat; then
+    try_wheel kaldifeat https://csukuangfj.github.io/kaldifeat "it is built now" || make_kaldifeat
+  else
+    try_wheel kaldifeat https://csukuangfj.github.io/kaldifeat \
+      "lhotse computes the same features (--build-kaldifeat compiles it)" || true
+  fi
+}
+
+make_kaldifeat() {
+  say "kaldifeat: compiling, about 4 minutes on 2 cores"
+  if run_logged 40 "$venv/bin/python3" "$tools/build_kaldifeat.py" --cache "$tools/cache"; then
+    say "kaldifeat: installed"
+  else
+    tail -n 15 "$log" >&2
+    fail "kaldifeat could not be built (above; all of it in $log); everything else works without it"
+  fi
+}
+
+if is_ready && ! $build_kaldifeat; then
+  exit 0
+fi
+mkdir -p "$tools/cache"
+lock=$tools/venv.lock
+if ! $own; then
+  [ -x "$venv/bin/python3" ] || fail "RNNT_VENV=$venv is no virtual environment; make it, or leave RNNT_VENV unset"
+  lock=$venv/rnnt.lock
+fi
+exec 9>"$lock"
+if ! flock -n 9; then
+  say "another setup.sh is at work on $venv; waiting for it"
+  flock 9
+fi
+if ! is_ready; then
+  : >"$log"
+  ! $own || make_venv
+  if $own; then
+    [ ! -e "$unfinished" ] || drop_half_installed
+    : >"$unfinished"
+  fi
+  rm -f "$ready"
+  install_torch
+  install_packages
+  optional_packages
+  "$venv/bin/python3" "$tools/check_env.py" --quiet ||
+    fail "the environment is not complete (above); after that, run tools/setup.sh again"
+  key >"$ready.new"
+  mv "$ready.new" "$ready"
+  rm -f "$unfinished"
+  say "ready: $venv (tools/check_env.py lists what is in it)"
+elif $build_kaldifeat; then
+  has kaldifeat || make_kaldifeat
+fi

@@ -1,0 +1,109 @@
+"""The command line that all launchers share: X.pl [options] [JOB=1:N] log-file command..."""
+
+import re
+import sys
+from collections import namedtuple
+
+# options: {name: [values]}, names with underscores; job_name, first, last: the job range or None
+Request = namedtuple("Request", "tool options job_name first last log command")
+# One job of the array: `id` is None where there is no range.
+Job = namedtuple("Job", "id log command")
+
+_RANGE = re.compile(r"([A-Za-z_]\w*)=(\d+)(?::(\d+))?$")
+
+USAGE = """Usage: {tool} [options] [JOB=1:N] <log-file> <command> [arguments...]
+
+Runs the command with its output in the log file; with JOB=1:N, N times, where JOB in the log's name and in the
+command becomes 1 ... N. Exit status: 0 if all jobs succeeded, 1 if one failed, 2 if interrupted, 255 for bad usage.
+
+Options (--foo-bar and --foo_bar are the same):
+  --max-jobs-run N, -tc N      at most N jobs at a time
+  --num-threads N              threads of a job; noted in the log
+  --gpu N                      GPUs of a job
+  --pick all|failed|incomplete which jobs to run, by the logs of the last time: all (default), those that failed
+                               or were cut short, or also those never started
+  --mem 4G, --time 4:0:0, ...  for schedulers; run.pl takes no notice of them
+A word without spaces reaches the shell as typed, so that \\| \\> \\; are operators; a word with spaces stays one word.
+"""
+
+
+class LaunchError(Exception):
+    """A request that can't be carried out; `status` is the exit status."""
+
+    def __init__(self, message, status=255):
+        super().__init__(message)
+        self.status = status
+
+
+class UsageError(LaunchError):
+    """Too little on the command line; the message is the whole usage."""
+
+
+def _pop_option(words):
+    """Take one option off `words`; return (name, value)."""
+    switch = words.pop(0)
+    if switch == "-V":
+        return "V", ""
+    name = switch.lstrip("-").replace("-", "_")
+    if switch.startswith("--") and "=" in switch:
+        name, value = switch.lstrip("-").split("=", 1)
+        return name.replace("-", "_"), value
+    if not words:
+        raise LaunchError(f"option {switch} needs a value")
+    value = words.pop(0)
+    if switch == "-pe":
+        if not words:
+            raise LaunchError("option -pe needs two values, as in -pe smp 4")
+        value += " " + words.pop(0)
+    if value.startswith("--"):
+        print(f"warning: suspicious value of option {switch}: {value}", file=sys.stderr)
+    return ("max_jobs_run" if switch == "-tc" else name), value
+
+
+def parse(tool, argv):
+    """Return the `Request` of the command line. Raises `LaunchError`."""
+    words = list(argv)
+    options = {}
+    job_name = first = last = None
+    while words:
+        match = _RANGE.match(words[0])
+        if words[0].startswith("-") and len(words[0]) > 1:
+            name, value = _pop_option(words)
+            options.setdefault(name, []).append(value)
+        elif match and job_name is None:
+            word = words.pop(0)
+            job_name, first, last = match.group(1), int(match.group(2)), int(match.group(3) or match.group(2))
+            if not 1 <= first <= last:
+                raise LaunchError(f"invalid job range {word}: it must be {job_name}=A:B with 1 <= A <= B")
+        else:
+            break
+    if len(words) < 2:
+        raise UsageError(USAGE.format(tool=tool).rstrip(), status=1)
+    log, command = words[0], words[1:]
+    if job_name is None and "JOB" in log:
+        raise LaunchError(f"the log file {log} contains JOB: you forgot JOB=1:$nj", status=1)
+    if job_name is not None and last > first and job_name not in log:
+        number = last - first + 1
+        raise LaunchError(f"{number} jobs would share the log file {log}: put {job_name} into its name", status=1)
+    return Request(tool, options, job_name, first, last, log, command)
+
+
+def jobs_of(request):
+    """The jobs of a request, their range variable replaced in the log's name and in every word."""
+    if request.job_name is None:
+        return [Job(None, request.log, request.command)]
+    name = request.job_name
+    return [
+        Job(i, request.log.replace(name, str(i)), [word.replace(name, str(i)) for word in request.command])
+        for i in range(request.first, request.last + 1)
+    ]
+
+
+def positive_option(request, name, default=None):
+    """The smallest of the values given for an integer option > 0."""
+    values = request.options.get(name)
+    if not values:
+        return default
+    if not all(value.isdigit() and int(value) > 0 for value in values):
+        raise LaunchError("--{} must be a number > 0, got {}".format(name.replace("_", "-"), " ".join(values)))
+    return min(int(value) for value in values)

@@ -1,0 +1,79 @@
+"""The log file of a job: its first and last lines, and what they tell. Tools grep these lines; keep their form."""
+
+import os
+import re
+import signal
+import time
+from collections import namedtuple
+
+# code: exit status, 128 + signal where a signal ended the job; signal: its number or 0
+Outcome = namedtuple("Outcome", "job code signal")
+
+_ENDED = re.compile(rb"^# Ended \(code (\d+)(?:; signal (\d+))?\) at ", re.MULTILINE)
+
+
+def date():
+    """Now, as `date` prints it."""
+    return time.strftime("%a %b %e %H:%M:%S %Z %Y")
+
+
+def begin(path, shell_text):
+    """Start a log; return its descriptor, open for appending. Folders are made, an old log is replaced."""
+    folder = os.path.dirname(path)
+    if folder:
+        os.makedirs(folder, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
+    head = "# {}\n# Started at {}\n#\n".format(shell_text.replace("\n", "\n# "), date())
+    os.write(descriptor, os.fsencode(head))
+    return descriptor
+
+
+def end(descriptor, outcome, seconds, threads):
+    """Write the last lines and close."""
+    status = f"code {outcome.code}; signal {outcome.signal}" if outcome.signal else f"code {outcome.code}"
+    text = f"# Accounting: time={seconds:.0f} threads={threads}\n"
+    text += f"# Ended ({status}) at {date()}, elapsed time {seconds:.0f} seconds\n"
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+def _tail(path, size):
+    """The last `size` bytes of a file, b"" where it can't be read."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - size))
+            return file.read()
+    except OSError:
+        return b""
+
+
+def state(path):
+    """`absent`, `running` (no last line: still at work or cut short), `done` or `failed`, by an existing log."""
+    if not os.path.exists(path):
+        return "absent"
+    ends = _ENDED.findall(_tail(path, 4096))
+    if not ends:
+        return "running"
+    return "done" if ends[-1] == (b"0", b"") else "failed"
+
+
+def last_lines(path, count):
+    """The last lines that the job itself wrote; of a progress bar, its last state."""
+    text = _tail(path, 16384).decode("utf-8", "replace").replace("\r\n", "\n")
+    lines = [line.rstrip().rsplit("\r", 1)[-1] for line in text.split("\n")]
+    return [line for line in lines if line and not line.startswith("# ") and line != "#"][-count:]
+
+
+def describe(outcome):
+    """How a job ended, in words."""
+    if outcome.signal:
+        try:
+            name = signal.Signals(outcome.signal).name
+        except ValueError:
+            name = str(outcome.signal)
+        hint = ": out of memory?" if outcome.signal == signal.SIGKILL else ""
+        return f"killed by signal {name}{hint}"
+    return f"exit status {outcome.code}"

@@ -1,0 +1,142 @@
+"""Jobs as processes of this machine, a bounded number at a time."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from launch import gpus, joblog
+from launch.command_line import LaunchError, positive_option
+from launch.joblog import Outcome
+from launch.quoting import shell_words
+
+# Seconds between SIGTERM and SIGKILL on cancelling: time for a training to write its checkpoint.
+GRACE = 30
+# The kernel takes no single argument above 128 KiB.
+_LONGEST_ARGUMENT = 100000
+
+
+def run(request, jobs):
+    """Run the jobs; return `(outcomes, cancelled)`. Outcomes stand in the order of the jobs."""
+    limit, shares = _concurrency(request, len(jobs))
+    threads = positive_option(request, "num_threads", 1)
+    return _Runner(jobs, limit, shares, threads).run()
+
+
+def _concurrency(request, number):
+    """How many jobs may run at a time, and the GPUs of each of these places (or None)."""
+    limit = positive_option(request, "max_jobs_run")
+    if request.options.get("gpu", ["0"])[-1] != "0":
+        wanted = positive_option(request, "gpu")
+        names = gpus.visible()
+        if not names:
+            print(f"{request.tool}: warning: no GPU found by nvidia-smi; one job at a time", file=sys.stderr)
+            return 1, None
+        shares = [names[i : i + wanted] for i in range(0, len(names) - wanted + 1, wanted)]
+        if not shares:
+            raise LaunchError(f"--gpu {wanted}: this machine has only {len(names)}", status=1)
+        shares = shares[:limit] if limit else shares
+        return len(shares), shares
+    if limit is None:
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        # A little slack spares a second round with few jobs.
+        limit = number if number <= 1.4 * cpus else cpus
+    return limit, None
+
+
+def _bash(command):
+    words = shell_words(command)
+    text = " ".join(words)
+    if len(text) < _LONGEST_ARGUMENT:
+        return text, ["bash", "-c", text]
+    # `eval` joins its arguments with spaces, so that only each word has to be short enough.
+    return text, ["bash", "-c", 'eval "$@"', "bash"] + words
+
+
+class _Runner:
+    def __init__(self, jobs, limit, shares, threads):
+        self.waiting = list(reversed(jobs))
+        self.order = [job.log for job in jobs]
+        self.limit = limit
+        self.free_shares = list(shares) if shares else None
+        self.threads = threads
+        self.running = {}  # process id: (job, log descriptor, start time, share)
+        self.outcomes = {}
+        self.cancelled = False
+
+    def run(self):
+        old = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)}
+        for s in old:
+            # nohup asks for a deaf process; an ignored SIGINT only says that a script put us in the background.
+            if s != signal.SIGHUP or old[s] != signal.SIG_IGN:
+                signal.signal(s, self._on_signal)
+        try:
+            while self.running or (self.waiting and not self.cancelled):
+                while self.waiting and len(self.running) < self.limit and not self.cancelled:
+                    self._start(self.waiting.pop())
+                if self.running:
+                    self._reap()
+        except OSError:
+            # A log that can't be written: nothing may go on behind the caller's back.
+            self._on_signal(signal.SIGTERM, None)
+            while self.running:
+                os.wait4(self.running.popitem()[0], 0)
+            raise
+        finally:
+            signal.alarm(0)
+            for s, handler in old.items():
+                signal.signal(s, handler)
+        return [self.outcomes[log] for log in self.order if log in self.outcomes], self.cancelled
+
+    def _on_signal(self, number, frame):
+        """First Ctrl-C or TERM: ask all jobs to end; second, or after the grace time: kill them."""
+        stop = signal.SIGKILL if self.cancelled else signal.SIGTERM
+        if not self.cancelled:
+            self.cancelled = True
+            signal.alarm(GRACE)
+        for pid in list(self.running):
+            self._kill(pid, stop)
+
+    @staticmethod
+    def _kill(pid, number):
+        # Each job leads a process group of its own, so that its children end with it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, number)
+
+    def _start(self, job):
+        text, argv = _bash(job.command)
+        descriptor = joblog.begin(job.log, text)
+        environment = dict(os.environ)
+        share = None
+        if self.free_shares is not None:
+            share = self.free_shares.pop()
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(share)
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            env=environment,
+            start_new_session=True,
+        )
+        # The runner itself waits for all processes; this one shall not be waited for by its object.
+        process.returncode = 0
+        self.running[process.pid] = (job, descriptor, time.time(), share)
+        if self.cancelled:
+            self._kill(process.pid, signal.SIGTERM)
+
+    def _reap(self):
+        pid, status = os.wait()
+        if pid not in self.running:
+            return
+        job, descriptor, started, share = self.running.pop(pid)
+        if share is not None:
+            self.free_shares.append(share)
+        if os.WIFSIGNALED(status):
+            outcome = Outcome(job, 128 + os.WTERMSIG(status), os.WTERMSIG(status))
+        else:
+            outcome = Outcome(job, os.WEXITSTATUS(status), 0)
+        joblog.end(descriptor, outcome, time.time() - started, self.threads)
+        self.outcomes[job.log] = outcome
