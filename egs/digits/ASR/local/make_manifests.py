@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnnt.cli import program
+from rnnt.data.audio import write_audio
 from rnnt.errors import UserError
 from rnnt.files import atomic_folder, atomic_path, read_json
 from rnnt.options import make_parser, option, parse
@@ -159,7 +160,6 @@ def render(plan, recordings):
 
 def write_set(name, plans, recordings, options):
     """Write the audio, then the manifests, of one set."""
-    import soundfile
     from lhotse import AudioSource, Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
     folder = Path(options.audio_dir) / name
@@ -167,7 +167,7 @@ def write_set(name, plans, recordings, options):
     with atomic_folder(folder) as temporary:
         for plan in progress(plans, what=name, unit="utt"):
             samples = render(plan, recordings)
-            soundfile.write(temporary / f"{plan.id}.flac", samples, SAMPLING_RATE, subtype="PCM_16")
+            write_audio(temporary / f"{plan.id}.flac", samples, SAMPLING_RATE)
             source = AudioSource("file", [0], str(folder / f"{plan.id}.flac"))
             duration = len(samples) / SAMPLING_RATE
             joined.append(Recording(plan.id, [source], SAMPLING_RATE, len(samples), duration))
@@ -193,6 +193,9 @@ def write_set(name, plans, recordings, options):
 @program
 def main(argv=None):
     (options,), _ = parse(make_parser(__doc__, ManifestOptions), [ManifestOptions], argv)
+    from lhotse.audio import set_current_audio_backend
+
+    set_current_audio_backend("LibsndfileBackend")  # lhotse's search for one takes longer than reading such short files
     source = read_json(Path(options.corpus) / "source.json")
     folder = Path(source["path"])
     recordings, faults = read_recordings(folder)
