@@ -10,7 +10,9 @@ ready=$venv/rnnt-ready
 unfinished=$venv/rnnt-unfinished
 log=$tools/cache/setup.log
 torch_version=2.8.0
+# The environment itself, and the downloads while pip unpacks them.
 needed_gb=8
+needed_tmp_gb=3
 patience=10
 
 build_kaldifeat=false
@@ -54,7 +56,7 @@ is_ready() { [ -x "$venv/bin/python3" ] && [ -f "$ready" ] && [ "$(key)" = "$(ca
 run_logged() {
   local limit=$1 start=$SECONDS before status=0 job
   shift
-  before=$(free_kb)
+  before=$(free_kb "$venv")
   echo "+ $*" >>"$log"
   timeout "${limit}m" "$@" >>"$log" 2>&1 &
   job=$!
@@ -65,7 +67,7 @@ run_logged() {
     sleep 0.5
     if [ $((SECONDS - shown)) -ge 20 ]; then
       shown=$SECONDS
-      say "  $((SECONDS - start)) s, $(((before - $(free_kb)) / 1024)) MB so far"
+      say "  $((SECONDS - start)) s, $(((before - $(free_kb "$venv")) / 1024)) MB so far"
     fi
   done
   wait $job || status=$?
@@ -73,7 +75,8 @@ run_logged() {
   return $status
 }
 
-free_kb() { df -Pk "$(dirname "$venv")" | awk 'NR == 2 { print $4 }'; }
+# free_kb FOLDER
+free_kb() { df -Pk "$1" | awk 'NR == 2 { print $4 }'; }
 
 install() {
   local constraints=()
@@ -101,6 +104,26 @@ find_python() {
     "it: PYTHON=/path/to/python3.12 tools/setup.sh"
 }
 
+# check_disk: room for the environment, and for the downloads, which may go to the same disk.
+check_disk() {
+  local tmp=${TMPDIR:-/tmp} needed=$needed_gb
+  if [ "$(disk_of "$tmp")" = "$(disk_of "$(dirname "$venv")")" ]; then
+    needed=$((needed_gb + needed_tmp_gb))
+  else
+    require_gb "$tmp" $needed_tmp_gb "set TMPDIR to a folder with room"
+  fi
+  require_gb "$(dirname "$venv")" "$needed" "make room, or put the checkout elsewhere"
+}
+
+disk_of() { df -P "$1" | awk 'NR == 2 { print $6 }'; }
+
+# require_gb FOLDER GB REMEDY
+require_gb() {
+  local free
+  free=$(($(free_kb "$1") / 1024 / 1024))
+  [ "$free" -ge "$2" ] || fail "$1 has $free GB free and the environment needs $2 GB there; $3"
+}
+
 make_venv() {
   local python
   if [ -d "$venv" ] && ! "$venv/bin/python3" -m pip --version >/dev/null 2>&1; then
@@ -111,9 +134,7 @@ make_venv() {
   python=$(find_python)
   "$python" -c 'import venv, ensurepip' 2>/dev/null ||
     fail "$python has no working venv module; on Debian or Ubuntu: apt install python3-venv"
-  [ "$(free_kb)" -ge $((needed_gb * 1024 * 1024)) ] ||
-    fail "$(dirname "$venv") has $(($(free_kb) / 1024 / 1024)) GB free, the environment needs $needed_gb GB; make room or put" \
-      "the checkout elsewhere"
+  check_disk
   say "making $venv with $("$python" --version)"
   "$python" -m venv "$venv" || {
     rm -rf "$venv"
@@ -209,6 +230,8 @@ optional_packages() {
 
 make_kaldifeat() {
   say "kaldifeat: compiling, about 4 minutes on 2 cores"
+  # Ninja halves the time on two cores; without it the compiler runs file by file.
+  install ninja || true
   if run_logged 40 "$venv/bin/python3" "$tools/build_kaldifeat.py" --cache "$tools/cache"; then
     say "kaldifeat: installed"
   else

@@ -20,7 +20,7 @@ stage_wanted() {
 }
 
 # work_key COMMAND...: what the result of a command depends on: its words (but for --nj N) and the configuration files
-# among them.
+# among them. A checkout that moves stays the same.
 work_key() {
   local word skip=false
   for word in "$@"; do
@@ -29,7 +29,7 @@ work_key() {
     elif [ "$word" = --nj ]; then
       skip=true
     else
-      printf '%q\n' "$word"
+      printf '%q\n' "${word#"${RNNT_ROOT-}"/}"
       case $word in
         *.yaml | *.conf) [ ! -f "$word" ] || cksum <"$word" ;;
       esac

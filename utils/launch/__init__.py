@@ -1,6 +1,6 @@
 """Runs a command, or an array of them, and keeps their logs: what stands behind run.pl.
 
-Standard library only, Python 3.6 or newer (old clusters), and few imports, so that a launcher starts in less than 0.1 s.
+Standard library only, Python 3.6 or newer (old clusters), and few imports: a launcher starts in less than 0.1 s.
 
 command_line  what the caller asked for
 quoting       command words to a shell command

@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Compiles kaldifeat from its source package and installs it; the wheel is kept and used the next time.
+
+    tools/venv/bin/python tools/build_kaldifeat.py --cache tools/cache
+
+The package's own build asks CMake for pybind11 from the network and, with a CUDA torch, for the CUDA toolkit. Its C++
+files need neither: torch's extension builder compiles them with the headers that torch brings.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+VERSION = "1.24"
+
+
+def sources(root):
+    """The C++ files of the library and of its Python module, without the tests, relative to `root`."""
+    files = [*root.glob("kaldifeat/csrc/*.cc"), *root.glob("kaldifeat/python/csrc/*.cc")]
+    return sorted(str(f.relative_to(root)) for f in files if not re.search(r"(^test_|-test\.cc$)", f.name))
+
+
+def fill_template(root, torch_version):
+    """Write torch_version.py, which kaldifeat compares with the running torch."""
+    package = root / "kaldifeat" / "python" / "kaldifeat"
+    text = (package / "torch_version.py.in").read_text(encoding="utf-8")
+    (package / "torch_version.py").write_text(text.replace("@TORCH_VERSION@", torch_version), encoding="utf-8")
+
+
+def unpack(cache):
+    """Download the source package and unpack it; return its folder."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:", "--no-build-isolation"]
+    subprocess.run([*command, "--dest", str(cache), f"kaldifeat=={VERSION}"], check=True)
+    root = cache / f"kaldifeat-{VERSION}"
+    shutil.rmtree(root, ignore_errors=True)
+    archive = cache / f"kaldifeat-{VERSION}.tar.gz"
+    with tarfile.open(archive) as tar:
+        tar.extractall(cache)
+    archive.unlink()
+    return root
+
+
+def build(cache, version):
+    """Compile and put the wheel, of the version `version`, into `cache`."""
+    import setuptools
+    import torch
+    from torch.utils.cpp_extension import BuildExtension, CppExtension
+
+    root = unpack(cache)
+    fill_template(root, torch.__version__)
+    here = os.getcwd()
+    os.chdir(root)
+    # Ninja, which compiles files in parallel, may stand beside this Python and not on the path.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    try:
+        setuptools.setup(
+            name="kaldifeat",
+            version=version,
+            package_dir={"kaldifeat": "kaldifeat/python/kaldifeat"},
+            packages=["kaldifeat"],
+            ext_modules=[
+                CppExtension(
+                    "_kaldifeat",
+                    sources(root),
+                    include_dirs=[str(root)],
+                    define_macros=[("KALDIFEAT_HAS_FFT_NAMESPACE", None)],
+                    extra_compile_args=["-O2", "-w"],
+                )
+            ],
+            cmdclass={"build_ext": BuildExtension},
+            zip_safe=False,
+            script_args=["--quiet", "bdist_wheel", "--dist-dir", str(cache)],
+        )
+    finally:
+        os.chdir(here)
+    shutil.rmtree(root)
+
+
+def cached_wheel(cache, version):
+    """The wheel built before for this Python and torch, or None."""
+    tag = f"cp{sys.version_info[0]}{sys.version_info[1]}"
+    return next(iter(sorted(cache.glob(f"kaldifeat-{version}-{tag}-*.whl"))), None)
+
+
+def main(argv=None):
+    import torch
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cache", type=Path, required=True, help="folder of the wheel")
+    args = parser.parse_args(argv)
+    cache = args.cache.resolve()
+    cache.mkdir(parents=True, exist_ok=True)
+    # A wheel fits one torch: it is part of the version.
+    version = f"{VERSION}+torch{torch.__version__.split('+')[0]}"
+    if cached_wheel(cache, version) is None:
+        build(cache, version)
+    wheel = cached_wheel(cache, version)
+    subprocess.run([sys.executable, "-m", "pip", "install", "--no-deps", "--force-reinstall", str(wheel)], check=True)
+    subprocess.run([sys.executable, "-c", "import kaldifeat"], check=True)
+    print(f"installed {wheel.name}")
+
+
+if __name__ == "__main__":
+    main()
