@@ -1,0 +1,49 @@
+"""Stage 7: n-gram models over the tokens of a BPE model, from the transcripts of the training set.
+
+Reads LANG_DIR/bpe.model and LANG_DIR/transcript_words.txt (stage 5), writes LANG_DIR/<order>gram.arpa. Modified
+Kneser-Ney smoothing. `<s>` and `</s>` stand for the ends of an utterance.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rnnt.cli import program
+from rnnt.errors import UserError
+from rnnt.options import make_parser, option, parse
+
+
+@dataclass(frozen=True)
+class NgramOptions:
+    """Token n-gram."""
+
+    lang_dir: str = option(help="folder of the BPE model and the transcripts (stage 5)")
+    order: list[int] = option([2], "orders in tokens; a model each")
+
+    def __post_init__(self):
+        if not self.order or any(not 1 <= n <= 6 for n in self.order):
+            raise ValueError("--order needs numbers from 1 to 6")
+
+
+@program
+def main(argv=None):
+    (options,), _ = parse(make_parser(__doc__, NgramOptions), [NgramOptions], argv)
+    from rnnt.text.ngram import estimate, write_arpa
+    from rnnt.text.tokenizer import Tokenizer
+
+    folder = Path(options.lang_dir)
+    tokenizer = Tokenizer.load(folder)
+    transcripts = folder / "transcript_words.txt"
+    if not transcripts.is_file():
+        raise UserError(f"{transcripts}: no such file; stage 5 makes it")
+    with open(transcripts, encoding="utf-8") as file:
+        sentences = [[tokenizer.pieces[i] for i in tokenizer.encode(line.strip())] for line in file if line.strip()]
+    vocabulary = tokenizer.pieces[2:]  # without blank and <sos/eos>, which no text holds
+    for order in options.order:
+        out = folder / f"{order}gram.arpa"
+        model = estimate(sentences, order, vocabulary)
+        write_arpa(model, out)
+        print(f"{out}: {len(model.entries)} n-grams up to order {order} from {len(sentences)} transcripts")
+
+
+if __name__ == "__main__":
+    main()
