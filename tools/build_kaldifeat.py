@@ -45,6 +45,14 @@ def unpack(cache):
     return root
 
 
+def provide_ninja(folder):
+    """Put ninja, which compiles several files at a time, on the path; without it torch compiles file by file."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), "ninja"]
+    if shutil.which("ninja") is None and subprocess.run(command).returncode == 0:
+        os.environ["PATH"] = os.pathsep.join([str(folder / "bin"), os.environ.get("PATH", "")])
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+
+
 def build(cache, version):
     """Compile and put the wheel, of the version `version`, into `cache`."""
     import setuptools
@@ -53,10 +61,9 @@ def build(cache, version):
 
     root = unpack(cache)
     fill_template(root, torch.__version__)
+    provide_ninja(root / "ninja")
     here = os.getcwd()
     os.chdir(root)
-    # Ninja, which compiles files in parallel, may stand beside this Python and not on the path.
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     try:
         setuptools.setup(
             name="kaldifeat",
@@ -92,6 +99,7 @@ def main(argv=None):
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, required=True, help="folder of the wheel")
+    parser.add_argument("--target", type=Path, help="folder to install into (default: the environment)")
     args = parser.parse_args(argv)
     cache = args.cache.resolve()
     cache.mkdir(parents=True, exist_ok=True)
@@ -100,8 +108,10 @@ def main(argv=None):
     if cached_wheel(cache, version) is None:
         build(cache, version)
     wheel = cached_wheel(cache, version)
-    subprocess.run([sys.executable, "-m", "pip", "install", "--no-deps", "--force-reinstall", str(wheel)], check=True)
-    subprocess.run([sys.executable, "-c", "import kaldifeat"], check=True)
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--force-reinstall"]
+    subprocess.run([*command, *(["--target", str(args.target)] if args.target else []), str(wheel)], check=True)
+    environment = {**os.environ, **({"PYTHONPATH": str(args.target)} if args.target else {})}
+    subprocess.run([sys.executable, "-c", "import kaldifeat"], check=True, env=environment)
     print(f"installed {wheel.name}")
 
 

@@ -54,20 +54,18 @@ is_ready() { [ -x "$venv/bin/python3" ] && [ -f "$ready" ] && [ "$(key)" = "$(ca
 
 # run_logged MINUTES COMMAND...: output to the log, a line now and then on the terminal. MINUTES bounds the time.
 run_logged() {
-  local limit=$1 start=$SECONDS before status=0 job
+  local limit=$1 start=$SECONDS shown=$SECONDS status=0 job
   shift
-  before=$(free_kb "$venv")
   echo "+ $*" >>"$log"
   timeout "${limit}m" "$@" >>"$log" 2>&1 &
   job=$!
   # shellcheck disable=SC2064
   trap "kill $job 2>/dev/null || true; exit 130" INT TERM HUP
-  local shown=$SECONDS
   while kill -0 $job 2>/dev/null; do
     sleep 0.5
     if [ $((SECONDS - shown)) -ge 20 ]; then
       shown=$SECONDS
-      say "  $((SECONDS - start)) s, $(((before - $(free_kb "$venv")) / 1024)) MB so far"
+      say "  $((SECONDS - start)) s: $(tail -n 1 "$log" | cut -c 1-80)"
     fi
   done
   wait $job || status=$?
@@ -230,8 +228,6 @@ optional_packages() {
 
 make_kaldifeat() {
   say "kaldifeat: compiling, about 4 minutes on 2 cores"
-  # Ninja halves the time on two cores; without it the compiler runs file by file.
-  install ninja || true
   if run_logged 40 "$venv/bin/python3" "$tools/build_kaldifeat.py" --cache "$tools/cache"; then
     say "kaldifeat: installed"
   else
@@ -256,6 +252,7 @@ if ! flock -n 9; then
 fi
 if ! is_ready; then
   : >"$log"
+  [ ! -d "$venv" ] || say "bringing $venv up to date"
   ! $own || make_venv
   if $own; then
     [ ! -e "$unfinished" ] || drop_half_installed

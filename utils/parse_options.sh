@@ -30,7 +30,7 @@ _po_split() {
   fi
   _po_option=--$_po_name
   _po_name=${_po_name//-/_}
-  if [[ ! $_po_name =~ ^[A-Za-z_][A-Za-z0-9_]*$ || $_po_name == _po_* ]]; then
+  if [[ ! $_po_name =~ ^[A-Za-z][A-Za-z0-9_]*$ ]]; then
     _po_fail "invalid option $1; --help lists the options"
   fi
   if [ $_po_words -eq 2 ]; then
@@ -39,7 +39,7 @@ _po_split() {
     # `--stage --nj 4`: the value was forgotten, unless nothing here is called --nj.
     _po_next=${_po_value#--}
     _po_next=${_po_next//-/_}
-    if [[ $_po_value == --* && $_po_next =~ ^[A-Za-z_][A-Za-z0-9_]*$ && -v $_po_next ]]; then
+    if [[ $_po_value == --* && $_po_next =~ ^[A-Za-z][A-Za-z0-9_]*$ && -v $_po_next ]]; then
       _po_fail "$_po_option needs a value ($_po_value is an option; write $_po_option=$_po_value if you mean it)"
     fi
   fi

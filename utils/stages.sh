@@ -7,7 +7,7 @@ stop_stage=${stop_stage-100}
 
 # from_caller DIR PATH: PATH as seen from the folder DIR where the user stands, if it exists there, else unchanged.
 from_caller() {
-  if [ -n "$2" ] && [ "${2#/}" = "$2" ] && [ -e "$1/$2" ]; then
+  if [ "$1" != "$PWD" ] && [ -n "$2" ] && [ "${2#/}" = "$2" ] && [ -e "$1/$2" ]; then
     echo "$1/$2"
   else
     echo "$2"

@@ -39,9 +39,9 @@ Stages:
 . "$here/../../../utils/parse_options.sh"
 . "$here/../../../utils/stages.sh"
 [ $# -eq 0 ] || { echo "prepare.sh: unexpected argument $1; --help lists the options" >&2; exit 1; }
-dl_dir=$(from_caller "$caller" "$dl_dir")
 
 cd "$here"
+dl_dir=$(from_caller "$caller" "$dl_dir")
 ../../../tools/setup.sh
 . ./path.sh
 lang=data/lang_bpe_$vocab_size

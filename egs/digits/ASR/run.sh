@@ -46,10 +46,10 @@ Stages:
 . "$here/../../../utils/parse_options.sh"
 . "$here/../../../utils/stages.sh"
 [ $# -eq 0 ] || { echo "run.sh: unexpected argument $1; --help lists the options" >&2; exit 1; }
-dl_dir=$(from_caller "$caller" "$dl_dir")
-config=$(from_caller "$caller" "$config")
 
 cd "$here"
+dl_dir=$(from_caller "$caller" "$dl_dir")
+config=$(from_caller "$caller" "$config")
 ../../../tools/setup.sh
 . ./path.sh
 . ./cmd.sh

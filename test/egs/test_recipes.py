@@ -1,0 +1,54 @@
+"""All recipes have the same shape: path.sh, cmd.sh, stage numbers, help texts."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted(p.parent for p in (ROOT / "egs").glob("*/*/run.sh"))
+SCRIPTS = [folder / script for folder in RECIPES for script in ("run.sh", "prepare.sh")]
+
+
+def name(path):
+    return str(path.relative_to(ROOT))
+
+
+def test_there_is_a_recipe():
+    assert RECIPES
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=name)
+def test_path_and_cmd_are_alike(recipe):
+    first = RECIPES[0]
+    assert (recipe / "path.sh").read_text() == (first / "path.sh").read_text()
+    variables = [re.findall(r"^export (\w+)=", (r / "cmd.sh").read_text(), re.MULTILINE) for r in (recipe, first)]
+    assert variables[0] == variables[1] == ["train_cmd", "decode_cmd"]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=name)
+def test_preparation_has_the_stages_of_every_recipe(recipe):
+    calls = re.findall(r"^ *(?:run|skip)_stage (\d) ", (recipe / "prepare.sh").read_text(), re.MULTILINE)
+    assert sorted(set(calls)) == list("01234567")
+    assert calls == sorted(calls)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=name)
+def test_help_names_every_option_and_needs_no_environment(script, tmp_path):
+    text = script.read_text().split("help_message=")[0]
+    options = re.findall(r"^(\w+)=", text, re.MULTILINE)
+    environment = {"PATH": "/usr/bin:/bin", "RNNT_VENV": str(tmp_path / "none")}
+    result = subprocess.run([script, "--help"], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert result.returncode == 0
+    missing = [o for o in options if o not in ("caller", "here") and f"--{o.replace('_', '-')} " not in result.stderr]
+    assert missing == []
+    for number in re.findall(r"^ *(?:run_stage|skip_stage|if stage_wanted) (\d)", script.read_text(), re.MULTILINE):
+        assert re.search(rf"^  {number} \w", result.stderr, re.MULTILINE)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=name)
+def test_bad_options_are_refused(script):
+    for arguments, part in ((["--no-such-option", "1"], "invalid option"), (["word"], "unexpected argument word")):
+        result = subprocess.run([script, *arguments], capture_output=True, text=True)
+        assert result.returncode == 1 and part in result.stderr
