@@ -48,7 +48,17 @@ class StatelessPredictor(nn.Module):
     def step(self, token_N, state):
         """Read one token for each of N hypotheses; return g (N, D) and the new state."""
         context_NC = torch.cat([state[0][:, 1:], token_N[:, None]], dim=1)
-        return self._output(context_NC)[:, 0], (context_NC,)
+        return self._single_output(context_NC), (context_NC,)
+
+    def _single_output(self, context_NC):
+        """`_output` for just one position, (N, D). Here the convolution is a product a group, and faster as such."""
+        g_NCD = self.embedding(context_NC)
+        if self.conv is None:
+            return F.relu(g_NCD[:, 0])
+        N, groups, width = len(g_NCD), self.conv.groups, self.dim // self.conv.groups
+        g_GNX = g_NCD.transpose(1, 2).reshape(N, groups, width * self.context_size).transpose(0, 1)
+        weight_GXO = self.conv.weight.view(groups, width, width * self.context_size).transpose(1, 2)
+        return F.relu((g_GNX @ weight_GXO).transpose(0, 1).reshape(N, self.dim) + self.conv.bias)
 
 
 class LSTMPredictor(nn.Module):

@@ -8,12 +8,19 @@ label ("label looping", Bataev et al., 2024, arXiv:2406.06220). Iterations numbe
 import torch
 
 from rnnt.search.result import Hypothesis
-from rnnt.search.states import choose, select
+from rnnt.search.states import advance, select, start
 
-# Frames scored ahead. More frames mean fewer iterations but more joiner work thrown away behind a label; on a GPU an
-# iteration costs the same for any window of this order.
-WINDOW_CPU = 4
-WINDOW_GPU = 8
+# Frames scored in an iteration, over all utterances. Looking further ahead means fewer iterations but more joiner work
+# thrown away behind a label; on a GPU that work is free until there is much of it.
+ROWS_CPU = 64
+ROWS_GPU = 1024
+LONGEST_WINDOW = 8
+
+
+def window(N, device):
+    """(W,) 0, 1, 2 ...: the frames that each of N utterances looks at, counted from its pointer."""
+    rows = ROWS_GPU if device.type == "cuda" else ROWS_CPU
+    return torch.arange(min(max(rows // max(N, 1), 2), LONGEST_WINDOW), device=device)
 
 
 def greedy_search(model, h_BTD, h_len_B, config):
@@ -28,18 +35,16 @@ def greedy_search(model, h_BTD, h_len_B, config):
     if T == 0:
         return _hypotheses(found, score_B)
     e_FJ = model.joiner.project_encoder(h_BTD).flatten(0, 1)
-    ahead_W = torch.arange(WINDOW_GPU if device.type == "cuda" else WINDOW_CPU, device=device)
-    W = len(ahead_W)
-
     row_N = torch.nonzero(h_len_B > 0).flatten()
     N = len(row_N)
     len_N = h_len_B[row_N]
     at_N = torch.zeros_like(row_N)
     count_N = torch.zeros_like(row_N)
-    g_ND, state = model.predictor.step(model.predictor.start(N, device), model.predictor.initial_state(N, device))
-    p_NJ = model.joiner.project_predictor(g_ND)
+    state, p_NJ = start(model, N, device)
 
+    ahead_W = window(N, device)
     while N > 0:
+        W = len(ahead_W)
         frame_NW = at_N[:, None] + ahead_W
         inside_NW = frame_NW < len_N[:, None]
         e_NWJ = e_FJ[row_N[:, None] * T + frame_NW.clamp(max=T - 1)]
@@ -60,9 +65,7 @@ def greedy_search(model, h_BTD, h_len_B, config):
         full_N = count_N >= config.max_sym_per_frame
         at_N = at_N + torch.where(has_N, first_N + full_N, W)
         count_N = count_N.where(has_N & ~full_N, 0)
-        g_ND, new_state = model.predictor.step(token_N.where(has_N, model.blank_id), state)
-        state = choose(has_N, new_state, state)
-        p_NJ = torch.where(has_N[:, None], model.joiner.project_predictor(g_ND), p_NJ)
+        state, p_NJ = advance(model, state, p_NJ, token_N, has_N)
 
         left_N = at_N < len_N
         left = int(left_N.sum())
@@ -72,6 +75,7 @@ def greedy_search(model, h_BTD, h_len_B, config):
             row_N, len_N, at_N, count_N, p_NJ = (x[keep] for x in (row_N, len_N, at_N, count_N, p_NJ))
             state = select(state, keep)
             N = left
+            ahead_W = window(N, device)
     return _hypotheses(found, score_B)
 
 

@@ -8,7 +8,7 @@ back-pointers, followed once at the end, give the tokens.
 import torch
 
 from rnnt.search.result import Hypothesis, rank
-from rnnt.search.states import choose, select
+from rnnt.search.states import advance, select, start
 
 # Multiplier of the rolling 64-bit hash (odd, from the golden ratio); int64 arithmetic wraps.
 HASH_FACTOR = -7046029254386353131
@@ -48,8 +48,7 @@ def modified_beam_search(model, h_BTD, h_len_B, config):
 
     n = sum(length > 0 for length in lengths)
     score_NK, hash_NK = final_BK[:n], torch.zeros(n, K, dtype=torch.int64, device=device)
-    g, state = model.predictor.step(model.predictor.start(n * K, device), model.predictor.initial_state(n * K, device))
-    p = model.joiner.project_predictor(g)
+    state, p = start(model, n * K, device)
     table_V = None
 
     for t in range(lengths[0] if lengths else 0):
@@ -78,7 +77,8 @@ def modified_beam_search(model, h_BTD, h_len_B, config):
         score_NK = merge_equal(score_NK, hash_NK)
 
         row = (parent_NK + torch.arange(n, device=device)[:, None] * K).flatten()
-        state, p = _advance(model, select(state, row), p[row], token_NK.flatten(), emits_NK.flatten())
+        emits_NK &= score_NK > -torch.inf  # those that were merged into another need no predictor
+        state, p = advance(model, select(state, row), p[row], token_NK.flatten(), emits_NK.flatten())
     final_BK[:n] = score_NK
 
     ranked = _trace_back(parent_TBK, token_TBK, logp_TBK, final_BK, lengths, blank, config)
@@ -86,21 +86,6 @@ def modified_beam_search(model, h_BTD, h_len_B, config):
     for place, row in enumerate(order_B.tolist()):
         results[row] = ranked[place]
     return results
-
-
-def _advance(model, state, p_NJ, token_N, emits_N):
-    """Step the predictor where a token was emitted."""
-    if token_N.device.type == "cpu":
-        # Most rows emit a blank and need nothing. On a GPU asking which would cost more than stepping all.
-        rows = torch.nonzero(emits_N).flatten()
-        if len(rows):
-            g, new = model.predictor.step(token_N[rows], select(state, rows))
-            for part, new_part in zip(state, new):
-                part[rows] = new_part
-            p_NJ[rows] = model.joiner.project_predictor(g)
-        return state, p_NJ
-    g, new = model.predictor.step(token_N, state)
-    return choose(emits_N, new, state), torch.where(emits_N[:, None], model.joiner.project_predictor(g), p_NJ)
 
 
 def _trace_back(parent_TBK, token_TBK, logp_TBK, score_BK, lengths, blank, config):
