@@ -9,6 +9,7 @@ import gzip
 import json
 import multiprocessing
 import shutil
+import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -97,7 +98,12 @@ def _run(jobs, num_jobs):
 def run_job(job):
     """Compute one chunk in this process."""
     from lhotse import LilcomChunkyWriter
+    from lhotse.audio import set_audio_duration_mismatch_tolerance
 
+    with warnings.catch_warnings():
+        # It warns of a small tolerance, but by default fills half a second of truncated files with mirrored audio.
+        warnings.simplefilter("ignore", UserWarning)
+        set_audio_duration_mismatch_tolerance(job.config.frame_shift)
     extractor = make_extractor(job.config, job.library)
     torch.manual_seed(job.number)  # for dither
     name = f"feats-{job.number:05d}.lca"
@@ -107,7 +113,8 @@ def run_job(job):
             try:
                 samples = _read_samples(cut, job.config)
             except Exception as error:  # lhotse and its audio backends raise many kinds
-                skipped.append((cut.id, " ".join(str(error).split())[:300] or type(error).__name__))
+                problem = " ".join(str(error).split())[:200] or type(error).__name__
+                skipped.append((cut.id, f"{cut.recording.sources[0].source}: {problem}"))
                 continue
             x_TF = extractor.extract(samples)
             done.append(_with_features(cut, x_TF, writer, job.final_folder / name, job.config).to_dict())

@@ -13,7 +13,6 @@ g(h) is at the same time the back-off weight, so the ARPA file holds the interpo
 
 import math
 from collections import Counter, defaultdict
-from pathlib import Path
 
 from rnnt.errors import UserError
 from rnnt.files import atomic_write
@@ -154,8 +153,9 @@ def read_arpa(path):
     expected, entries, found, n, number = {}, {}, Counter(), 0, 0
     try:
         with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                line = line.strip(" \t\r\n")
+            for line in file:
+                number += 1
+                line = line.strip()
                 if line == "\\end\\":
                     break
                 if line.startswith("ngram "):
@@ -177,7 +177,5 @@ def read_arpa(path):
     except OSError as error:
         raise UserError(f"{path}: can't read the n-gram model: {error.strerror}; stage 7 makes it") from None
     except ValueError as error:
-        raise UserError(
-            f"{Path(path)}: line {number}: not a whole ARPA file ({error}); make it again (stage 7)"
-        ) from None
+        raise UserError(f"{path}: line {number}: not a whole ARPA file ({error}); make it again (stage 7)") from None
     return NgramModel(max(expected), entries)

@@ -2,12 +2,13 @@
 
 import hashlib
 import tarfile
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path, PurePosixPath
 
-from rnnt.files import atomic_folder, atomic_path
+from rnnt.files import atomic_folder
 from rnnt.progress import progress
 
 # Pinned by commit: the dataset may grow.
@@ -41,7 +42,9 @@ def fetch(url, folder, timeout):
     Returns the folder. Raises `DownloadError` without network, on a slow network, or when a checksum is wrong.
     """
     folder = Path(folder)
-    with atomic_path(folder.with_suffix(".tar.gz")) as archive:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".download.", dir=folder.parent) as place:
+        archive = Path(place) / "archive.tar.gz"
         _download(url, archive, timeout)
         with atomic_folder(folder) as temporary:
             _unpack(archive, temporary)
@@ -50,8 +53,6 @@ def fetch(url, folder, timeout):
                 raise DownloadError(
                     f"{url}: {len(different)} recordings are missing or have a wrong checksum, such as {different[0]}"
                 )
-        archive.unlink()
-        archive.touch()
     return folder
 
 
@@ -61,7 +62,8 @@ def _download(url, path, timeout):
         with urllib.request.urlopen(url, timeout=min(10, timeout)) as reply, open(path, "wb") as file:
             size = int(reply.headers.get("Content-Length") or 0)
             with progress(None, total=size or None, what="download", unit="B") as bar:
-                while block := reply.read(1 << 16):
+                # read1: what is there, so that a trickle can't outlast the deadline
+                while block := reply.read1(1 << 16):
                     file.write(block)
                     bar.update(len(block))
                     if time.monotonic() > deadline:

@@ -74,7 +74,7 @@ def main(argv=None):
     out = Path(options.out) / "source.json"
     if not options.dl_dir and out.is_file():
         source = read_json(out)
-        if source["kind"] != "folder" and Path(source["path"]).is_dir():
+        if Path(source["path"]).is_dir():
             print(f"corpus: {source['kind']}, already in {source['path']}; remove {options.out} to get it again")
             return
     source = from_folder(options) if options.dl_dir else downloaded(options) or spoken(options)

@@ -62,6 +62,8 @@ class Espeak:
         if self.sampling_rate <= 0:
             raise UserError(f"{library_path}: espeak-ng finds no voices in {data_path}; install {REQUIREMENT} again")
         self._library.espeak_SetSynthCallback(self._callback)
+        self._library.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
+        self._library.espeak_ng_SetRandSeed(0)  # of the breath in the voices; else it is the time
 
     def _collect(self, samples, count, _events):
         if samples and count:

@@ -1,0 +1,55 @@
+import pytest
+from lhotse import SupervisionSegment, SupervisionSet
+
+from rnnt.text.tokenizer import Tokenizer
+
+
+def test_model_tokens_and_transcripts(recipe, program, capsys):
+    program("train_bpe").main(["--vocab-size", "14", "--out", "data/lang"])
+    tokenizer = Tokenizer.load("data/lang")
+    rows = [line.split(" ") for line in (recipe / "data/lang/tokens.txt").read_text().splitlines()]
+    assert rows[:3] == [["<blk>", "0"], ["<sos/eos>", "1"], ["<unk>", "2"]]
+    assert [token for token, _ in rows] == tokenizer.pieces
+    assert len(rows) == 14
+    transcripts = (recipe / "data/lang/transcript_words.txt").read_text().splitlines()
+    assert len(transcripts) == 8 and transcripts[0] == "one"
+    assert all(tokenizer.decode(tokenizer.encode(text)) == text for text in transcripts)
+
+
+def test_the_same_text_gives_the_same_model(recipe, program):
+    for out in ("data/a", "data/b"):
+        program("train_bpe").main(["--vocab-size", "14", "--out", out])
+    assert (recipe / "data/a/bpe.model").read_bytes() == (recipe / "data/b/bpe.model").read_bytes()
+
+
+def test_too_large_vocabularies_are_capped_with_a_message(recipe, program, capsys):
+    program("train_bpe").main(["--vocab-size", "14", "500"])
+    size = Tokenizer.load("data/lang_bpe_500").vocab_size
+    assert 14 <= size < 500
+    assert f"data/lang_bpe_500: {size} tokens; the transcripts are too small for 500" in capsys.readouterr().out
+    assert Tokenizer.load("data/lang_bpe_14").vocab_size == 14
+
+
+def test_too_small_vocabulary_names_the_least(recipe, program, capsys):
+    with pytest.raises(SystemExit) as error:
+        program("train_bpe").main(["--vocab-size", "5"])
+    assert error.value.code == 1
+    assert "choose at least" in capsys.readouterr().err
+    assert not (recipe / "data/lang_bpe_5/bpe.model").exists()
+
+
+def test_bad_input_is_one_line(recipe, program, capsys):
+    with pytest.raises(SystemExit):
+        program("train_bpe").main(["--vocab-size", "14", "--train-set", "other"])
+    assert "other_supervisions.jsonl.gz: no such manifest; stage 1 makes it" in capsys.readouterr().err
+    silent = SupervisionSegment("a", "a", 0, 1, text=" ")
+    SupervisionSet.from_segments([silent]).to_file("data/manifests/silent_supervisions.jsonl.gz")
+    with pytest.raises(SystemExit):
+        program("train_bpe").main(["--vocab-size", "14", "--train-set", "silent"])
+    assert "no supervision has a text" in capsys.readouterr().err
+
+
+def test_two_sizes_need_two_folders(recipe, program):
+    with pytest.raises(SystemExit) as error:
+        program("train_bpe").main(["--vocab-size", "14", "15", "--out", "data/lang"])
+    assert error.value.code == 2

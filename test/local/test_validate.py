@@ -1,0 +1,106 @@
+import gzip
+import json
+import os
+
+import numpy as np
+import pytest
+
+from rnnt.data.manifest import CutManifest
+
+ARGS = ["--sets", "train dev", "--bpe-model", "data/lang/bpe.model"]
+
+
+@pytest.fixture
+def stages(recipe, program):
+    """The folder as stage 5 leaves it."""
+    program("compute_fbank").main(["--sampling-rate", "8000", "--num-mel-bins", "40", "--sets", "train dev"])
+    program("train_bpe").main(["--vocab-size", "14", "--out", "data/lang"])
+    return recipe
+
+
+def edit(name, change):
+    """Apply `change(number, cut dictionary)` to the lines of a manifest of stage 3."""
+    path = f"data/fbank/{name}.jsonl.gz"
+    with gzip.open(path, "rt") as file:
+        cuts = [json.loads(line) for line in file]
+    for number, cut in enumerate(cuts):
+        change(number, cut)
+    with gzip.open(path, "wt") as file:
+        file.writelines(json.dumps(cut) + "\n" for cut in cuts)
+
+
+def test_good_data_passes_whole(stages, program, capsys):
+    program("validate").main(ARGS)
+    train = CutManifest("data/cuts/train.jsonl")
+    assert len(train) == 8 and len(CutManifest("data/cuts/dev.jsonl")) == 3
+    frames = np.concatenate([train[i].load_features() for i in range(8)]).astype(np.float64)
+    cmvn = json.loads((stages / "data/cuts/cmvn.json").read_text())
+    assert cmvn["frames"] == len(frames)
+    np.testing.assert_allclose(cmvn["mean"], frames.mean(axis=0))
+    np.testing.assert_allclose(cmvn["std"], frames.std(axis=0))
+    assert (stages / "data/cuts/features.json").read_text() == (stages / "data/fbank/features.json").read_text()
+    assert (stages / "data/cuts/durations.png").read_bytes()[:4] == b"\x89PNG"
+    assert "train" in (stages / "data/cuts/durations.txt").read_text()
+    assert "train: 8 of 8 utterances kept" in capsys.readouterr().out
+
+
+def test_faults_are_counted_and_left_out(stages, program, capsys):
+    def damage(number, cut):
+        if number == 1:
+            cut["supervisions"][0]["text"] = ""
+        if number == 2:
+            cut["supervisions"][0]["text"] = "four 4"
+
+    edit("train", damage)
+    before = (stages / "data/fbank/train.jsonl.gz").read_bytes()
+    program("validate").main([*ARGS, "--max-drop", "25"])
+    report = json.loads((stages / "data/cuts/report.json").read_text())["sets"]
+    assert report["train"]["kept"] == 6 and report["dev"]["faults"] == {}
+    assert {name: fault["count"] for name, fault in report["train"]["faults"].items()} == {
+        "empty text": 1,
+        "unknown characters": 1,
+    }
+    assert report["train"]["faults"]["empty text"]["examples"][0]["id"] == "utt-train-1"
+    train = CutManifest("data/cuts/train.jsonl")
+    assert [train[i].id for i in range(6)] == [f"utt-train-{i}" for i in (0, 3, 4, 5, 6, 7)]
+    assert (stages / "data/fbank/train.jsonl.gz").read_bytes() == before
+    assert "empty text: 1" in (stages / "data/cuts/report.txt").read_text()
+
+
+def test_too_many_faults_stop_and_keep_what_was_there(stages, program, capsys):
+    program("validate").main(ARGS)
+    before = (stages / "data/cuts/dev.jsonl").read_bytes()
+    edit("dev", lambda number, cut: cut["supervisions"][0].update(text="") if number == 0 else None)
+    with pytest.raises(SystemExit) as error:
+        program("validate").main(ARGS)
+    assert error.value.code == 1
+    message = capsys.readouterr().err
+    assert "dev: 33.3 % of 3 utterances are faulty, more than --max-drop 5 %, most often: empty text" in message
+    assert (stages / "data/cuts/dev.jsonl").read_bytes() == before
+    assert "empty text: 1" in (stages / "data/cuts/report.txt").read_text()
+    assert not [name for name in os.listdir("data/cuts") if name.endswith(".tmp.jsonl")]
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["--sets", "dev", "--bpe-model", "data/lang/bpe.model"], "--sets: train is missing"),
+        (["--sets", "train other", "--bpe-model", "data/lang/bpe.model"], "other.jsonl.gz: no such manifest; stage 3"),
+        (["--sets", "train", "--bpe-model", "nowhere"], "nowhere: no such BPE model"),
+        ([*ARGS, "--fbank-dir", "data/nothing"], "data/nothing/features.json: no such file"),
+    ],
+)
+def test_bad_input_is_one_line(stages, program, capsys, argv, message):
+    with pytest.raises(SystemExit) as error:
+        program("validate").main(argv)
+    assert error.value.code == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_broken_manifest_is_named_with_its_line(stages, program, capsys):
+    path = stages / "data/fbank/dev.jsonl.gz"
+    lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
+    path.write_bytes(gzip.compress(lines[0] + lines[1][:50]))
+    with pytest.raises(SystemExit):
+        program("validate").main(ARGS)
+    assert "data/fbank/dev.jsonl.gz: line 2: broken" in capsys.readouterr().err

@@ -1,0 +1,95 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from lhotse import CutSet
+from lhotse.utils import fastcopy
+
+from rnnt.data.config import FeatureConfig
+from rnnt.data.validation import EXAMPLES, Context, Report, Utterance, ValidationConfig, find_fault
+from rnnt.text.tokenizer import Tokenizer
+
+
+@pytest.fixture
+def cut(toy):
+    return next(iter(CutSet.from_file(toy / "dev.jsonl")))
+
+
+@pytest.fixture
+def context(toy):
+    return Context(ValidationConfig(), FeatureConfig(sampling_rate=8000, num_mel_bins=8), Tokenizer.load(toy))
+
+
+def with_supervision(cut, **changes):
+    return fastcopy(cut, supervisions=[fastcopy(cut.supervisions[0], **changes)])
+
+
+def test_a_good_cut_passes(cut, context):
+    assert find_fault(Utterance(cut), context) is None
+
+
+def test_duplicate_id(cut, context):
+    find_fault(Utterance(cut), context)
+    assert find_fault(Utterance(cut), context)[0] == "duplicate id"
+
+
+FAULTS = {
+    "not one supervision": lambda cut: fastcopy(cut, supervisions=[]),
+    "no features": lambda cut: fastcopy(cut, features=None),
+    "other features": lambda cut: fastcopy(cut, features=fastcopy(cut.features, num_features=80)),
+    "times out of range": lambda cut: with_supervision(cut, duration=cut.duration + 0.5),
+    "too short": lambda cut: fastcopy(cut, duration=0.05, supervisions=[fastcopy(cut.supervisions[0], duration=0.05)]),
+    "too long": lambda cut: fastcopy(
+        cut, duration=31, supervisions=[fastcopy(cut.supervisions[0], duration=31)],
+        features=fastcopy(cut.features, duration=31),
+    ),
+    "empty text": lambda cut: with_supervision(cut, text="  "),
+    "unknown characters": lambda cut: with_supervision(cut, text="one 9 two"),
+    "more tokens than frames": lambda cut: with_supervision(cut, text="one two three " * 100),
+    "unreadable features": lambda cut: fastcopy(cut, features=fastcopy(cut.features, storage_path="nowhere.lca")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_is_named(cut, context, name):
+    found, problem = find_fault(Utterance(FAULTS[name](cut)), context)
+    assert found == name
+    assert problem and "\n" not in problem
+
+
+def test_unknown_characters_are_listed(cut, context):
+    _, problem = find_fault(Utterance(with_supervision(cut, text="one 9 qq")), context)
+    assert "'9' 'q'" in problem
+
+
+def test_non_finite_features(cut, context):
+    utterance = Utterance(cut)
+    utterance.x_TF = np.array(cut.load_features())
+    utterance.x_TF[3, 2] = np.nan
+    assert find_fault(utterance, context) == ("non-finite features", "1 values are not finite")
+
+
+def test_stored_features_of_another_length(cut, context):
+    utterance = Utterance(cut)
+    utterance.x_TF = cut.load_features()[:-3]
+    assert find_fault(utterance, context)[0] == "unreadable features"
+
+
+def test_subsampling_factor_counts(cut, context):
+    tokens = len(context.tokenizer.encode(cut.supervisions[0].text))
+    factor = cut.num_frames // tokens
+    for value, fault in ((factor, None), (factor + cut.num_frames, "more tokens than frames")):
+        context = replace(context, config=ValidationConfig(subsampling_factor=value), seen_ids=set())
+        found = find_fault(Utterance(cut), context)
+        assert (found and found[0]) == fault
+
+
+def test_report_keeps_counts_and_some_examples():
+    report = Report(total=10, kept=2)
+    for i in range(8):
+        report.add_fault("too long", f"utt-{i}", "31 s, more than 30 s")
+    assert report.dropped_percent == 80
+    assert report.faults["too long"]["count"] == 8
+    assert len(report.faults["too long"]["examples"]) == EXAMPLES
+    assert report.lines("dev")[:2] == ["dev: 2 of 10 utterances kept, 80.00 % dropped", "  too long: 8"]
+    assert Report().dropped_percent == 100

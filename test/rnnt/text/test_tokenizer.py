@@ -1,0 +1,41 @@
+import pytest
+
+from rnnt.errors import UserError
+from rnnt.text.tokenizer import Tokenizer
+
+
+def test_ids_are_icefalls(toy):
+    tokenizer = Tokenizer.load(toy / "bpe.model")
+    assert tokenizer.pieces[:3] == ["<blk>", "<sos/eos>", "<unk>"]
+    assert (tokenizer.blank_id, tokenizer.unk_id) == (0, 2)
+    assert tokenizer.vocab_size == len(tokenizer.pieces)
+
+
+def test_encode_and_decode_are_inverse(toy):
+    tokenizer = Tokenizer.load(toy)
+    ids = tokenizer.encode("three one two")
+    assert all(2 < i < tokenizer.vocab_size for i in ids)
+    assert tokenizer.decode(ids) == "three one two"
+    assert tokenizer.encode("") == []
+
+
+def test_decode_leaves_out_blank_and_start(toy):
+    tokenizer = Tokenizer.load(toy)
+    ids = tokenizer.encode("one")
+    assert tokenizer.decode([0, *ids, 1, 0]) == "one"
+
+
+def test_unknown_characters_become_unk(toy):
+    tokenizer = Tokenizer.load(toy)
+    assert tokenizer.unk_id in tokenizer.encode("one 9")
+
+
+def test_missing_model_names_file_and_remedy(tmp_path):
+    with pytest.raises(UserError, match=r"bpe\.model: no such BPE model.*stage 5"):
+        Tokenizer.load(tmp_path)
+
+
+def test_broken_model_is_refused(tmp_path):
+    (tmp_path / "bpe.model").write_bytes(b"not a model")
+    with pytest.raises(UserError, match="not a SentencePiece model"):
+        Tokenizer.load(tmp_path)
