@@ -90,20 +90,22 @@ skip_stage() {
 
 # follow LOG COMMAND...: run a job whose output goes to LOG and show LOG as it grows. Returns the job's exit status.
 follow() {
-  local log=$1 job status=0
+  local log=$1 job show status=0
   shift
   mkdir -p "$(dirname "$log")"
   rm -f "$log"
   "$@" &
   job=$!
-  # A background process is deaf to Ctrl-C: pass it on, or the job would go on without us.
+  tail --pid="$job" --sleep-interval=0.3 --lines=+1 --follow=name --retry "$log" 2>/dev/null &
+  show=$!
+  # A process in the background is deaf to Ctrl-C: pass it on, or the job would go on without us.
   trap 'kill -TERM "$job" 2>/dev/null || true' INT TERM HUP
-  tail --pid="$job" --sleep-interval=0.3 --lines=+1 --follow=name --retry "$log" 2>/dev/null || true
   wait "$job" || status=$?
-  # A trapped signal ends the first `wait` early.
+  # A signal ends `wait` early; the job takes its time to end well.
   while kill -0 "$job" 2>/dev/null; do
     wait "$job" && status=0 || status=$?
   done
+  wait "$show" || true
   trap - INT TERM HUP
   return "$status"
 }

@@ -177,6 +177,20 @@ def test_interrupt_ends_the_jobs_and_their_children(tmp_path, number):
     assert not (tmp_path / "x.3.log").exists()
 
 
+def test_two_signals_at_once_leave_the_job_its_time(tmp_path):
+    """Ctrl-C reaches the launcher from the terminal, and as TERM from the script that runs it."""
+    (tmp_path / "job.sh").write_text("trap 'sleep 0.5; touch saved; exit 3' TERM; touch ready; sleep 100 & wait\n")
+    command = [sys.executable, str(RUN_PL), "a.log", "bash", "job.sh"]
+    launcher = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    while not (tmp_path / "ready").exists():
+        time.sleep(0.02)
+    launcher.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    launcher.send_signal(signal.SIGTERM)
+    assert launcher.wait(timeout=20) == 2
+    assert (tmp_path / "saved").exists()
+
+
 @pytest.mark.parametrize("version", ["3.6", "3.7", "3.8", "3.9", "3.12", "3.13"])
 def test_runs_on_other_pythons(tmp_path, version):
     pyenv = sorted((Path.home() / ".pyenv/versions").glob(version + ".*/bin/python3"))

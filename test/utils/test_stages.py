@@ -1,5 +1,6 @@
 """utils/stages.sh: what is done is skipped, what depends on it runs again, a job's log is shown."""
 
+import signal
 import subprocess
 from pathlib import Path
 
@@ -97,6 +98,24 @@ def test_log_is_shown_to_its_last_line(tmp_path):
     lines = [line for line in out.splitlines() if not line.startswith("#")]
     assert lines == ["one", "two", "status 0"] and "# Ended (code 0)" in out
     assert follow(tmp_path, f"{launcher} log/a.log exit 5").endswith("status 1\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_follower_ends_its_job(tmp_path, number):
+    """A signal to the script alone, as a scheduler sends it."""
+    command = f"{UTILS}/run.pl log/a.log echo \\$\\$ \\; exec sleep 100"
+    script = FOLLOW.format(utils=UTILS, command=command)
+    # A script in the foreground: SIGINT is not ignored.
+    process = subprocess.Popen(["bash", "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.strip().isdigit():
+            job = Path("/proc") / line.strip()
+            break
+    assert job.exists()
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=20)
+    assert "signal 15" in out and out.endswith("status 2\n")
+    assert not job.exists()
 
 
 def test_caller_paths(tmp_path):

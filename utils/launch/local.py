@@ -14,6 +14,8 @@ from launch.quoting import shell_words
 
 # Seconds between SIGTERM and SIGKILL on cancelling: time for a training to write its checkpoint.
 GRACE = 30
+# Signals within so many seconds are one request: Ctrl-C reaches us from the terminal and from our script.
+ONE_REQUEST = 1.0
 # The kernel takes no single argument above 128 KiB.
 _LONGEST_ARGUMENT = 100000
 
@@ -65,6 +67,7 @@ class _Runner:
         self.running = {}  # process id: (job, log descriptor, start time, share)
         self.outcomes = {}
         self.cancelled = False
+        self.cancel_time = 0.0
 
     def run(self):
         old = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)}
@@ -92,10 +95,16 @@ class _Runner:
 
     def _on_signal(self, number, frame):
         """First Ctrl-C or TERM: ask all jobs to end; second, or after the grace time: kill them."""
-        stop = signal.SIGKILL if self.cancelled else signal.SIGTERM
+        now = time.monotonic()
         if not self.cancelled:
             self.cancelled = True
+            self.cancel_time = now
+            stop = signal.SIGTERM
             signal.alarm(GRACE)
+        elif now - self.cancel_time < ONE_REQUEST:
+            return
+        else:
+            stop = signal.SIGKILL
         for pid in list(self.running):
             self._kill(pid, stop)
 
