@@ -40,7 +40,9 @@ def check_same_features(ours, theirs, our_place, their_place):
         if getattr(ours, f.name) != getattr(theirs, f.name)
     ]
     if different:
-        raise UserError("the features differ: " + "; ".join(different) + "; compute them again (stage 3) or use the other model")
+        raise UserError(
+            "the features differ: " + "; ".join(different) + "; compute them again (stage 3) or use the other model"
+        )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from rnnt.errors import UserError
-from rnnt.files import atomic_write, read_json, write_json
+from rnnt.files import atomic_folder, atomic_write, read_json, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
@@ -35,3 +35,25 @@ def test_broken_json_is_named(tmp_path):
         read_json(path)
     with pytest.raises(UserError, match="no such file"):
         read_json(tmp_path / "c.json")
+
+
+def test_a_folder_takes_the_place_of_the_old_one_whole(tmp_path):
+    path = tmp_path / "audio"
+    for content in ("old", "new"):
+        with atomic_folder(path) as temporary:
+            (temporary / f"{content}.txt").write_text(content)
+            assert not (path / "new.txt").exists()
+    assert os.listdir(path) == ["new.txt"]
+    assert os.listdir(tmp_path) == ["audio"]
+
+
+def test_a_failed_folder_leaves_the_old_one_and_no_litter(tmp_path):
+    path = tmp_path / "audio"
+    path.mkdir()
+    (tmp_path / ".audio.tmp").mkdir()  # of a run that was killed
+    (path / "old.txt").write_text("old")
+    with pytest.raises(RuntimeError), atomic_folder(path) as temporary:
+        (temporary / "new.txt").write_text("new")
+        raise RuntimeError("stop")
+    assert os.listdir(path) == ["old.txt"]
+    assert os.listdir(tmp_path) == ["audio"]
