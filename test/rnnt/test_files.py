@@ -22,9 +22,12 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
 def test_a_full_disk_is_one_line_that_names_the_file(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("before")
-    with pytest.raises(UserError, match="a.txt: can't write it: No space left"), atomic_write(path):
-        with open("/dev/full", "w") as full:
-            full.write("x" * 100000)
+    with (
+        pytest.raises(UserError, match="a.txt: can't write it: No space left"),
+        atomic_write(path),
+        open("/dev/full", "w") as full,
+    ):
+        full.write("x" * 100000)
     assert path.read_text() == "before"
 
 
