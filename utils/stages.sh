@@ -4,6 +4,10 @@
 
 stage=${stage-}
 stop_stage=${stop_stage-100}
+if [[ ! ${stage:-0} =~ ^-?[0-9]+$ || ! $stop_stage =~ ^-?[0-9]+$ ]]; then
+  echo "${0##*/}: --stage and --stop-stage are numbers, got \"$stage\" and \"$stop_stage\"" >&2
+  exit 1
+fi
 
 # from_caller DIR PATH: PATH as seen from the folder DIR where the user stands, if it exists there, else unchanged.
 from_caller() {

@@ -72,6 +72,12 @@ def test_failed_stage_is_named_and_runs_again(prepare, tmp_path):
     assert prepare()[0] == [2, 3]
 
 
+def test_stages_are_numbers(prepare):
+    for option in ("--stage", "--stop-stage"):
+        ran, result = prepare(option, "all")
+        assert (ran, result.returncode) == ([], 1) and "are numbers" in result.stderr
+
+
 def test_removed_folder_is_made_again(prepare, tmp_path):
     prepare()
     (tmp_path / "data/c/.stage-3.done").unlink()

@@ -70,13 +70,21 @@ if stage_wanted 1; then
     --bpe-model "data/lang_bpe_$vocab_size/bpe.model" $train_opts
 fi
 
+# has_results METHOD: whether every set has been decoded.
+has_results() {
+  local set
+  for set in $decode_sets; do
+    [ -f "$exp_dir/decode_$1/$set/summary.json" ] || return 1
+  done
+}
+
 # decode METHOD: results newer than the model and made with the same options are kept.
 decode() {
   local method=$1 marker=$exp_dir/decode_$1/.done log=$exp_dir/log/decode_$1.log
   # shellcheck disable=SC2086
   set -- decode.py --exp-dir "$exp_dir" --manifest-dir data/cuts --decode-sets $decode_sets \
     --decoding-method "$method" --beam-size "$beam_size" $decode_opts
-  if ! $force && is_done "$marker" "$@" &&
+  if ! $force && is_done "$marker" "$@" && has_results "$method" &&
     [ -z "$(find "$exp_dir" -maxdepth 1 -name '*.pt' -newer "$marker" -print -quit)" ]; then
     echo "decoding: $method: newer than the model, kept"
     return 0
