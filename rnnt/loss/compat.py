@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from . import logprobs
-from .backends import import_k2
-from .lattice import delay_penalty_term
-from .mutual_information import mutual_information_recursion
+from .backends import import_k2, resolve
+from .lattice import check_rnnt_type, delay_penalty_term
+from .mutual_information import mutual_information_recursion, read_boundary
+from .simple_native import Options, SmoothedLoss
 
 
 def _loss(px, py, boundary, rnnt_type, delay_penalty, reduction, return_grad, backend):
@@ -20,7 +21,8 @@ def _loss(px, py, boundary, rnnt_type, delay_penalty, reduction, return_grad, ba
     if delay_penalty > 0.0:
         T = py.shape[2]
         t_end_B = boundary[:, 3] if boundary is not None else torch.full((px.shape[0],), T)
-        px = px + delay_penalty_term(t_end_B.to(px.device), px.shape[2], delay_penalty, px.dtype)[:, None]
+        t_T = torch.arange(px.shape[2], device=px.device)
+        px = px + delay_penalty_term(t_end_B.to(px.device)[:, None, None], t_T, delay_penalty, px.dtype)
     score_B, grads = mutual_information_recursion(px, py, boundary, return_grad=True, backend=backend)
     loss = reduce(-score_B, reduction)
     return (loss, grads) if return_grad else loss
@@ -58,8 +60,10 @@ def rnnt_loss_simple(
         return import_k2().rnnt_loss_simple(
             lm, am, symbols, termination_symbol, boundary, rnnt_type, delay_penalty, reduction, return_grad
         )
-    px, py = logprobs.get_rnnt_logprobs(lm, am, symbols, termination_symbol, rnnt_type, boundary)
-    return _loss(px, py, boundary, rnnt_type, delay_penalty, reduction, return_grad, backend)
+    return rnnt_loss_smoothed(
+        lm, am, symbols, termination_symbol, 0.0, 0.0, boundary, rnnt_type, delay_penalty, reduction, return_grad,
+        backend,
+    )  # fmt: skip
 
 
 def rnnt_loss_smoothed(
@@ -82,6 +86,13 @@ def rnnt_loss_smoothed(
         return import_k2().rnnt_loss_smoothed(
             lm, am, symbols, termination_symbol, *scales, boundary, rnnt_type, delay_penalty, reduction, return_grad
         )
+    begin_B2, end_B2 = read_boundary(boundary, *symbols.shape, am.shape[1])
+    if resolve(backend) == "native" and not begin_B2.any():
+        check_rnnt_type(rnnt_type)
+        options = Options(termination_symbol, *scales, rnnt_type, delay_penalty)
+        loss_B, *grads = SmoothedLoss.apply(am, lm, symbols, end_B2[:, 1], end_B2[:, 0], options)
+        loss = reduce(loss_B, reduction)
+        return (loss, tuple(grads)) if return_grad else loss
     px, py = logprobs.get_rnnt_logprobs_smoothed(lm, am, symbols, termination_symbol, *scales, boundary, rnnt_type)
     return _loss(px, py, boundary, rnnt_type, delay_penalty, reduction, return_grad, backend)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from . import reference
 from .backends import resolve
+from .band import pack
+from .joiner_native import JoinerLoss, Options
 from .lattice import check_rnnt_type
 
 
@@ -79,7 +82,32 @@ def _joiner_loss(
     check_rnnt_type(rnnt_type)
     if activation not in reference.ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(reference.ACTIVATIONS)}, not {activation!r}")
-    return reference.joiner_loss(
-        enc_BTJ, pred_BUJ, weight_VJ, bias_V, symbols_BS, ranges_BTR, x_len_B, y_len_B, blank_id, activation, rnnt_type,
-        delay_penalty, dropout, resolve(backend),
-    )  # fmt: skip
+    if resolve(backend) != "native":
+        return reference.joiner_loss(
+            enc_BTJ, pred_BUJ, weight_VJ, bias_V, symbols_BS, ranges_BTR, x_len_B, y_len_B, blank_id, activation,
+            rnnt_type, delay_penalty, dropout, backend,
+        )  # fmt: skip
+    device = enc_BTJ.device
+    start_BT, R = (None, pred_BUJ.shape[1]) if ranges_BTR is None else (ranges_BTR[:, :, 0], ranges_BTR.shape[2])
+    band = pack(start_BT, R, x_len_B, y_len_B, device)
+    row_K = None
+    if ranges_BTR is None:  # contexts past the end of a text cost nothing: lengths are on the CPU, so they are known
+        s_len_N = torch.repeat_interleave(y_len_B, x_len_B)
+        row_K = (torch.arange(R) <= s_len_N[:, None]).view(-1).nonzero()[:, 0].to(device, non_blocking=True)
+    seed = int(torch.randint(2**31, ())) if dropout > 0 else 0
+    options = Options(blank_id, activation, rnnt_type, delay_penalty, dropout, seed)
+    tensors = cast_for_autocast(enc_BTJ, pred_BUJ, weight_VJ, bias_V)
+    with torch.autocast(device.type, enabled=False):
+        return JoinerLoss.apply(*tensors, symbols_BS, band, row_K, options)
+
+
+def cast_for_autocast(*tensors: Tensor) -> list[Tensor]:
+    """The tensors in one type: that of autocast where it is on, else the widest of theirs."""
+    device_type = tensors[0].device.type
+    if not hasattr(torch, "get_autocast_dtype"):  # torch before 2.4, where k2's releases on PyPI are tested
+        enabled, dtype = torch.is_autocast_cpu_enabled(), torch.get_autocast_cpu_dtype()
+    else:
+        enabled, dtype = torch.is_autocast_enabled(device_type), torch.get_autocast_dtype(device_type)
+    if not enabled:
+        dtype = max((x.dtype for x in tensors), key=lambda kind: torch.finfo(kind).bits)
+    return [x.to(dtype) for x in tensors]

@@ -26,14 +26,13 @@ def check_rnnt_type(rnnt_type: str) -> None:
         raise ValueError(f"rnnt_type must be one of {', '.join(RNNT_TYPES)}, not {rnnt_type!r}")
 
 
-def delay_penalty_term(x_len_B: Tensor, frames: int, delay_penalty: float, dtype: torch.dtype) -> Tensor:
-    """What the delay penalty adds to each symbol arc, (B, frames): delay_penalty * ((T_b - 1) / 2 - t).
+def delay_penalty_term(x_len: Tensor, t: Tensor, delay_penalty: float, dtype: torch.dtype) -> Tensor:
+    """What the delay penalty adds to a symbol arc on frame t: delay_penalty * ((x_len - 1) / 2 - t), broadcast.
 
     Symbols emitted late are penalised; the offset keeps the mean over the frames of an utterance at zero.
     Kang et al. 2023 (arXiv:2211.00490).
     """
-    t_T = torch.arange(frames, device=x_len_B.device, dtype=dtype)
-    return delay_penalty * ((x_len_B.to(dtype)[:, None] - 1) / 2 - t_T)
+    return delay_penalty * ((x_len.to(dtype) - 1) / 2 - t.to(dtype))
 
 
 class LatticeScore(torch.autograd.Function):

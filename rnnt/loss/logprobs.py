@@ -1,6 +1,6 @@
 """Log-probabilities of the arcs, with k2's functions of the same names: what the recursion runs on.
 
-Everything here is plain differentiable PyTorch, and so also the oracle of the fused losses. `boundary` is (B,4) int64
+Everything here is differentiable PyTorch, and so also the oracle of the tiled losses. `boundary` is (B,4) int64
 with rows [first symbol, first frame, one past the last symbol, one past the last frame]; None means [0, 0, S, T].
 """
 
@@ -125,12 +125,32 @@ def get_rnnt_logprobs_joint(
     Raises: ValueError for an unknown rnnt_type.
     """
     check_rnnt_type(rnnt_type)
-    T = logits.shape[1]
-    Z_BTU = logits.logsumexp(3)
-    at_symbol = logits[:, :, :-1].gather(3, symbols[:, None, :, None].expand(-1, T, -1, -1))[..., 0]
-    px = (at_symbol - Z_BTU[:, :, :-1]).transpose(1, 2)
-    py = (logits[..., termination_symbol] - Z_BTU).transpose(1, 2)
-    return _finish(px, py, rnnt_type, boundary)
+    next_BTU = torch.nn.functional.pad(symbols, (0, 1), value=termination_symbol)[:, None].expand(logits.shape[:3])
+    px_BTU, py_BTU = _SymbolAndBlankLogProbs.apply(logits, next_BTU, termination_symbol)
+    return _finish(px_BTU[:, :, :-1].transpose(1, 2), py_BTU.transpose(1, 2), rnnt_type, boundary)
+
+
+class _SymbolAndBlankLogProbs(torch.autograd.Function):
+    """log_softmax(x, -1) at one symbol a row and at blank: x (...,V), symbol (...) -> two (...).
+
+    Its gradient is (g_symbol at symbol) + (g_blank at blank) - (g_symbol + g_blank) softmax(x), in a single buffer;
+    autograd's of the same expression takes three more of the size of x.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, symbol: Tensor, blank: int) -> tuple[Tensor, Tensor]:
+        Z = x.logsumexp(-1)
+        ctx.save_for_backward(x, symbol, Z)
+        ctx.blank = blank
+        return x.gather(-1, symbol[..., None])[..., 0] - Z, x[..., blank] - Z
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, symbol_grad: Tensor, blank_grad: Tensor):
+        x, symbol, Z = ctx.saved_tensors
+        grad = (x - Z[..., None]).exp_().mul_(-(symbol_grad + blank_grad)[..., None])
+        grad[..., ctx.blank] += blank_grad
+        return grad.scatter_add_(-1, symbol[..., None], symbol_grad[..., None]), None, None
 
 
 def get_rnnt_logprobs_pruned(
@@ -148,21 +168,19 @@ def get_rnnt_logprobs_pruned(
     Raises: ValueError for an unknown rnnt_type.
     """
     check_rnnt_type(rnnt_type)
-    Z_BTR = logits.logsumexp(3)
-    px_BTR = band_symbols(logits, symbols, ranges, termination_symbol) - Z_BTR
-    py_BTR = logits[..., termination_symbol] - Z_BTR
-    return _finish(*spread_band(px_BTR, py_BTR, ranges, symbols.shape[1]), rnnt_type, boundary)
+    next_BTR = _next_symbols(symbols, ranges, termination_symbol)
+    px_BTR, py_BTR = _SymbolAndBlankLogProbs.apply(logits, next_BTR, termination_symbol)
+    return _finish(*_spread_band(px_BTR, py_BTR, ranges, symbols.shape[1]), rnnt_type, boundary)
 
 
-def band_symbols(logits: Tensor, symbols: Tensor, ranges: Tensor, blank: int) -> Tensor:
-    """logits[b,t,j] at the symbol that follows context ranges[b,t,j], (B,T,R); for s = S, which has none, at blank."""
+def _next_symbols(symbols: Tensor, ranges: Tensor, blank: int) -> Tensor:
+    """The symbol that follows each context of the band, (B,T,R); blank for s = S, which no symbol follows."""
     B, T, R = ranges.shape
     padded_BU = torch.nn.functional.pad(symbols, (0, 1), value=blank)
-    next_BTR = padded_BU.gather(1, ranges.reshape(B, T * R)).reshape(B, T, R)
-    return logits.gather(3, next_BTR[..., None])[..., 0]
+    return padded_BU.gather(1, ranges.reshape(B, T * R)).reshape(B, T, R)
 
 
-def spread_band(px_BTR: Tensor, py_BTR: Tensor, ranges: Tensor, S: int) -> tuple[Tensor, Tensor]:
+def _spread_band(px_BTR: Tensor, py_BTR: Tensor, ranges: Tensor, S: int) -> tuple[Tensor, Tensor]:
     """From the band to the whole lattice: px (B,S,T), py (B,S+1,T), minus infinity off the band."""
     B, T, _ = ranges.shape
     nowhere = px_BTR.new_full((B, T, S + 1), -torch.inf)
@@ -190,5 +208,6 @@ def get_hat_logprobs_pruned(
     log_blank = torch.nn.functional.logsigmoid(logits[..., :1])
     log_others = torch.log_softmax(logits[..., 1:], 3) + torch.nn.functional.logsigmoid(-logits[..., :1])
     log_probs = torch.cat((log_blank, log_others), 3)
-    px_BTR = band_symbols(log_probs, symbols, ranges, termination_symbol)
-    return _finish(*spread_band(px_BTR, log_probs[..., 0], ranges, symbols.shape[1]), rnnt_type, boundary)
+    next_BTR = _next_symbols(symbols, ranges, termination_symbol)
+    px_BTR = log_probs.gather(3, next_BTR[..., None])[..., 0]
+    return _finish(*_spread_band(px_BTR, log_probs[..., 0], ranges, symbols.shape[1]), rnnt_type, boundary)

@@ -39,7 +39,7 @@ def mutual_information_recursion(
         raise ValueError(
             f"px (B,S,T+1 or T) and py (B,S+1,T) do not fit: {tuple(px.shape)} {px.dtype}, {tuple(py.shape)} {py.dtype}"
         )
-    begin_B2, end_B2 = _read_boundary(boundary, B, S, T)
+    begin_B2, end_B2 = read_boundary(boundary, B, S, T)
     shifted = bool(begin_B2.any())
     if shifted:
         px, py = (_shift(p, begin_B2) for p in (px, py))
@@ -53,7 +53,7 @@ def mutual_information_recursion(
     return score_B, (px_grad, py_grad)
 
 
-def _read_boundary(boundary: Tensor | None, B: int, S: int, T: int) -> tuple[Tensor, Tensor]:
+def read_boundary(boundary: Tensor | None, B: int, S: int, T: int) -> tuple[Tensor, Tensor]:
     """First and last nodes (s, t) of each utterance, two (B,2) int64 tensors on the CPU."""
     if boundary is None:
         boundary = torch.tensor([[0, 0, S, T]]).expand(B, 4)

@@ -19,7 +19,10 @@ SMALLEST_OCCUPATION = 1e-20
 
 
 class _Stages:
-    """The arcs x_BST of a lattice by stage: `stages[n]` is (first s, one past the last s, view (B, count) of x)."""
+    """The arcs x_BST of a lattice by stage: `stages[n]` is (first s, one past the last s, view (B, count) of x).
+
+    x_BST must be contiguous.
+    """
 
     def __init__(self, x_BST: Tensor, regular: bool):
         self.x_BST, self.regular = x_BST, regular
@@ -29,10 +32,9 @@ class _Stages:
         if not self.regular:
             return 0, S, self.x_BST[:, :, n]
         first, end = max(0, n - T + 1), min(S, n + 1)
-        stride_b, stride_s, stride_t = self.x_BST.stride()
         count = max(end - first, 0)
-        offset = self.x_BST.storage_offset() + first * stride_s + (n - first) * stride_t
-        return first, first + count, self.x_BST.as_strided((B, count), (stride_b, stride_s - stride_t), offset)
+        offset = self.x_BST.storage_offset() + first * T + n - first
+        return first, first + count, self.x_BST.as_strided((B, count), (S * T, T - 1), offset)
 
 
 def solve(px: Tensor, py: Tensor, s_len_B: Tensor, t_len_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:

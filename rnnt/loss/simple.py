@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from . import reference
 from .backends import resolve
 from .lattice import check_rnnt_type
+from .simple_native import Options, SmoothedLoss
 
 
 def smoothed_loss(
@@ -38,7 +40,12 @@ def smoothed_loss(
     Raises: ValueError for an unknown rnnt_type or backend.
     """
     check_rnnt_type(rnnt_type)
-    scales = (lm_only_scale, am_only_scale)
-    return reference.smoothed_loss(
-        am_BTV, lm_BUV, symbols_BS, x_len_B, y_len_B, blank_id, scales, rnnt_type, delay_penalty, resolve(backend)
-    )
+    if resolve(backend) != "native":
+        scales = (lm_only_scale, am_only_scale)
+        return reference.smoothed_loss(
+            am_BTV, lm_BUV, symbols_BS, x_len_B, y_len_B, blank_id, scales, rnnt_type, delay_penalty, backend
+        )
+    options = Options(blank_id, lm_only_scale, am_only_scale, rnnt_type, delay_penalty)
+    with torch.autocast(am_BTV.device.type, enabled=False):
+        loss_B, px_grad, py_grad = SmoothedLoss.apply(am_BTV, lm_BUV, symbols_BS, x_len_B, y_len_B, options)
+    return torch.where(loss_B < torch.inf, loss_B, 0.0), px_grad, py_grad
