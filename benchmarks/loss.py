@@ -1,0 +1,269 @@
+"""Measures the transducer losses: prints step times and peak memory beside k2's and beside the bare matrix products.
+
+    python benchmarks/loss.py [--threads N] [--vocab 500 5000] [--device cpu|cuda] [--flush-denormals] [--full]
+
+One step is: simple projections, smoothed loss, ranges, joiner projections, joiner, pruned loss; forward and backward.
+All variants run in turn in each round, so that a ratio compares neighbours in time; the table shows medians. Memory is
+what joiner and pruned loss hold at most beyond their inputs and the gradients of inputs and parameters.
+k2 is measured where it imports (PYTHONPATH may name one that was built elsewhere).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import threading
+import time
+
+import torch
+from torch import Tensor, nn
+
+import rnnt.loss as ours
+
+
+class Setting:
+    """Random encoder and predictor outputs, lengths between half and full, and the four projections."""
+
+    def __init__(self, args: argparse.Namespace, vocab: int):
+        torch.manual_seed(1)
+        B, T, S, D = args.batch, args.frames, args.symbols, args.width
+        self.vocab, self.prune_range, self.device = vocab, args.prune_range, torch.device(args.device)
+        self.x_len_B = torch.randint(T // 2, T + 1, (B,))
+        self.y_len_B = torch.randint(S // 2, S + 1, (B,))
+        self.x_len_B[0], self.y_len_B[0] = T, S
+        self.symbols_BS = torch.randint(1, vocab, (B, S)).to(self.device)
+        zero_B = torch.zeros_like(self.x_len_B)
+        self.boundary = torch.stack((zero_B, zero_B, self.y_len_B, self.x_len_B), 1).to(self.device)
+        self.dtype = torch.bfloat16 if args.bfloat16 else torch.float32
+        self.enc_BTD, self.pred_BUD = (
+            torch.randn(B, n, D, device=self.device, dtype=self.dtype).requires_grad_() for n in (T, S + 1)
+        )
+        self.simple_am, self.simple_lm = (self._linear(D, vocab) for _ in range(2))
+        self.joint_am, self.joint_lm, self.output = self._linear(D, D), self._linear(D, D), self._linear(D, vocab)
+
+    def _linear(self, inputs: int, outputs: int) -> nn.Linear:
+        return nn.Linear(inputs, outputs).to(self.device, self.dtype)
+
+    @property
+    def leaves(self) -> list[Tensor]:
+        layers = (self.simple_am, self.simple_lm, self.joint_am, self.joint_lm, self.output)
+        return [self.enc_BTD, self.pred_BUD, *(p for layer in layers for p in layer.parameters())]
+
+    def clear(self) -> None:
+        for leaf in self.leaves:
+            leaf.grad = None
+
+
+def ours_simple(x: Setting, backend: str):
+    am, lm = x.simple_am(x.enc_BTD), x.simple_lm(x.pred_BUD)
+    loss_B, px_grad, py_grad = ours.smoothed_loss(
+        am, lm, x.symbols_BS, x.x_len_B, x.y_len_B, blank_id=0, lm_only_scale=0.25, am_only_scale=0.0, backend=backend
+    )
+    return loss_B.sum(), ours.prune_ranges(px_grad, py_grad, x.x_len_B, x.y_len_B, x.prune_range, "regular")
+
+
+def ours_pruned(x: Setting, enc, pred, ranges, backend: str):
+    args = (x.output.weight, x.output.bias, x.symbols_BS, ranges, x.x_len_B, x.y_len_B)
+    return ours.pruned_joiner_loss(enc, pred, *args, blank_id=0, backend=backend)[0].sum()
+
+
+def k2_simple(x: Setting, k2):
+    am, lm = x.simple_am(x.enc_BTD), x.simple_lm(x.pred_BUD)
+    loss, (px_grad, py_grad) = k2.rnnt_loss_smoothed(
+        lm.float(), am.float(), x.symbols_BS, 0, lm_only_scale=0.25, am_only_scale=0.0, boundary=x.boundary,
+        reduction="sum", return_grad=True,
+    )  # fmt: skip
+    return loss, k2.get_rnnt_prune_ranges(px_grad, py_grad, x.boundary, x.prune_range)
+
+
+def k2_pruned(x: Setting, enc, pred, ranges, k2):
+    enc, pred = k2.do_rnnt_pruning(enc, pred, ranges)
+    logits = x.output(torch.tanh(enc + pred)).float()
+    return k2.rnnt_loss_pruned(logits, x.symbols_BS, ranges, 0, x.boundary, reduction="sum")
+
+
+def step(x: Setting, simple, pruned, library) -> None:
+    """A whole training step of both losses."""
+    simple_loss, ranges = simple(x, library)
+    pruned_loss = pruned(x, x.joint_am(x.enc_BTD), x.joint_lm(x.pred_BUD), ranges, library)
+    (0.5 * simple_loss + pruned_loss).backward()
+
+
+def full_step(x: Setting, backend: str) -> None:
+    """A whole training step of the full-sum loss."""
+    args = (x.output.weight, x.output.bias, x.symbols_BS, x.x_len_B, x.y_len_B)
+    enc, pred = x.joint_am(x.enc_BTD), x.joint_lm(x.pred_BUD)
+    ours.full_joiner_loss(enc, pred, *args, blank_id=0, backend=backend)[0].sum().backward()
+
+
+class Floor:
+    """The matrix products of one step and nothing else: forward, and for each two in the backward pass.
+
+    Projections are of padded batches, as every implementation takes them; the rest is without padding.
+    """
+
+    def __init__(self, x: Setting, full: bool = False):
+        V, D, R = x.vocab, x.enc_BTD.shape[2], x.prune_range
+        frames, tokens = (n.shape[0] * n.shape[1] for n in (x.enc_BTD, x.pred_BUD))
+        contexts_B = x.y_len_B + 1
+        rows = int((x.x_len_B * contexts_B).sum()) if full else int(x.x_len_B.sum()) * R
+        shapes = [(frames, D, D), (tokens, D, D)]
+        if not full:
+            shapes += [(frames, D, V), (tokens, D, V)]
+            shapes += [(int(u), V, int(t)) for t, u in zip(x.x_len_B, contexts_B)]
+        tile = 2048
+        shapes += [(min(tile, rows - start), D, V) for start in range(0, rows, tile)]
+        self.shapes = shapes
+        largest = max(max(m * k, k * n, m * n) for m, k, n in shapes)
+        self.buffers = [torch.randn(largest, device=x.device).to(x.dtype) for _ in range(3)]
+
+    def __call__(self) -> None:
+        for m, k, n in self.shapes:
+            a, b, c = (buffer[: i * j].view(i, j) for buffer, i, j in zip(self.buffers, (m, k, m), (k, n, n)))
+            torch.mm(a, b, out=c)
+            torch.mm(c, b.t(), out=a)
+            torch.mm(a.t(), c, out=b)
+
+
+class PeakMemory:
+    """Peak memory within a block, in MB, beyond what there was: resident on the CPU (sampled), allocated on CUDA."""
+
+    def __init__(self, device: torch.device):
+        self.cuda = device.type == "cuda"
+
+    @staticmethod
+    def _resident() -> int:
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * 4096
+
+    def __enter__(self):
+        if self.cuda:
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+            self.before = torch.cuda.memory_allocated()
+            return self
+        release_memory()
+        self.before = self.peak = self._resident()
+        self.running = True
+        self.thread = threading.Thread(target=self._watch)
+        self.thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while self.running:
+            self.peak = max(self.peak, self._resident())
+            time.sleep(0.0005)
+
+    def __exit__(self, *_) -> None:
+        if self.cuda:
+            self.mb = (torch.cuda.max_memory_allocated() - self.before) / 1e6
+            return
+        self.running = False
+        self.thread.join()
+        self.mb = (self.peak - self.before) / 1e6
+
+
+def release_memory() -> None:
+    """Gives freed heap back, so that the resident size is what is in use."""
+    import ctypes
+
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def peak_of_pruned(x: Setting, simple, pruned, library) -> float:
+    """MB that joiner and pruned loss need beyond projected inputs and all their gradients."""
+    with torch.no_grad():
+        _, ranges = simple(x, library)
+        enc, pred = x.joint_am(x.enc_BTD), x.joint_lm(x.pred_BUD)
+    inputs = [n.requires_grad_() for n in (enc, pred)] + list(x.output.parameters())
+    for n in inputs:
+        n.grad = torch.zeros_like(n)
+        n.grad.fill_(0)
+    with PeakMemory(x.device) as memory:
+        loss = pruned(x, enc, pred, ranges, library)
+        grads = torch.autograd.grad(loss, inputs)
+    x.clear()
+    return memory.mb - sum(g.numel() * g.element_size() for g in grads) / 1e6
+
+
+def measure(x: Setting, variants: dict, rounds: int) -> dict[str, float]:
+    """Median seconds of each variant, which run in turn; the first round is not counted."""
+    seconds = {name: [] for name in variants}
+    for number in range(rounds + 1):
+        for name, run in variants.items():
+            x.clear()
+            if x.device.type == "cuda":
+                torch.cuda.synchronize()
+            start = time.perf_counter()
+            run()
+            if x.device.type == "cuda":
+                torch.cuda.synchronize()
+            if number > 0:
+                seconds[name].append(time.perf_counter() - start)
+    x.clear()
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def import_k2():
+    try:
+        import k2
+
+        return k2 if hasattr(k2, "rnnt_loss_smoothed") else None
+    except Exception as error:
+        print(f"k2 does not import, so it is not measured: {error}")
+        return None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--bfloat16", action="store_true", help="inputs and parameters in bfloat16")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch on a CPU")
+    parser.add_argument("--rounds", type=int, default=5, help="measured rounds, of which the median is shown")
+    parser.add_argument("--batch", type=int, default=30, help="utterances")
+    parser.add_argument("--frames", type=int, default=440, help="encoder frames of the longest")
+    parser.add_argument("--symbols", type=int, default=104, help="tokens of the longest")
+    parser.add_argument("--width", type=int, default=512, help="encoder, predictor and joiner dimension")
+    parser.add_argument("--prune-range", type=int, default=5, help="contexts a frame")
+    parser.add_argument("--vocab", type=int, nargs="+", default=[500, 5000], help="vocabulary sizes")
+    parser.add_argument("--full", action="store_true", help="measure the full-sum loss instead (floor and ours)")
+    parser.add_argument(
+        "--flush-denormals", action="store_true", help="take float32 denormals as zero, in all variants"
+    )
+    args = parser.parse_args()
+    torch.set_flush_denormal(args.flush_denormals)  # before torch starts threads, which inherit it
+    torch.set_num_threads(args.threads)
+    k2 = None if args.full else import_k2()
+    print(
+        f"torch {torch.__version__}, k2 {getattr(k2, '__version__', 'absent')}, {args.device}, {args.threads} threads"
+    )
+    for vocab in args.vocab:
+        x = Setting(args, vocab)
+        if args.full:
+            variants = {"floor": Floor(x, full=True), "ours": lambda x=x: full_step(x, "auto")}
+        else:
+            variants = {"floor": Floor(x), "ours": lambda x=x: step(x, ours_simple, ours_pruned, "auto")}
+        if k2:
+            variants["k2"] = lambda x=x: step(x, k2_simple, k2_pruned, k2)
+        seconds = measure(x, variants, args.rounds)
+        peaks = {}
+        for name, run in variants.items():
+            if name != "floor":
+                with PeakMemory(x.device) as memory:
+                    run()
+                peaks[name] = memory.mb
+                x.clear()
+        logits_mb = args.batch * args.frames * args.prune_range * vocab * 4 / 1e6
+        joiner = {} if args.full else {"ours": peak_of_pruned(x, ours_simple, ours_pruned, "auto")}
+        if k2:
+            joiner["k2"] = peak_of_pruned(x, k2_simple, k2_pruned, k2)
+        print(f"\nV {vocab}: (B,T,R,V) float32 logits are {logits_mb:.0f} MB")
+        print(f"{'':24}{'step, s':>10}{'x floor':>10}{'x ours':>10}{'step peak, MB':>16}{'joiner peak, MB':>18}")
+        for name, value in seconds.items():
+            peak, pruned_peak = (f"{m[name]:.0f}" if name in m else "" for m in (peaks, joiner))
+            ratios = f"{value / seconds['floor']:>10.2f}{value / seconds['ours']:>10.2f}"
+            print(f"{name:24}{value:>10.3f}{ratios}{peak:>16}{pruned_peak:>18}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
