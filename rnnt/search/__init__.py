@@ -1,16 +1,19 @@
 """Search: encoder output to token sequences. `search` is the one entry; the options are in `rnnt.search.config`."""
 
 
-def search(model, h_BTD, h_len_B, config):
+def search(model, h_BTD, h_len_B, config, scorers=()):
     """Search the best token sequences of a batch.
 
     model: a transducer (`predictor`, `joiner`, `blank_id`) in eval mode; h_BTD: encoder output; h_len_B: its lengths
-    in frames, 0 allowed; config: `SearchConfig`. Returns, for each utterance, a list of `Hypothesis`, best first, of
-    which there is at least one. Frames past the length are never looked at.
+    in frames, 0 allowed; config: `SearchConfig`; scorers: list of (scorer, scale), see `rnnt.search.fusion`. Returns,
+    for each utterance, a list of `Hypothesis`, best first, of which there is at least one. Frames past the length are
+    never looked at.
     """
     import torch
 
     from rnnt.search.beam import beam_search
+    from rnnt.search.context import Stepper
+    from rnnt.search.fusion import make_fusion
     from rnnt.search.greedy import greedy_search
     from rnnt.search.modified_beam import modified_beam_search
 
@@ -22,4 +25,5 @@ def search(model, h_BTD, h_len_B, config):
         "modified_beam_search": modified_beam_search,
     }
     with torch.inference_mode():
-        return methods[config.decoding_method](model, h_BTD, h_len_B.to(h_BTD.device), config)
+        stepper = Stepper(model, make_fusion(scorers, config, model))
+        return methods[config.decoding_method](stepper, h_BTD, h_len_B.to(h_BTD.device), config)

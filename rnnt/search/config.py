@@ -23,6 +23,14 @@ class SearchConfig:
         "most symbols on one encoder frame (greedy_search, beam_search); it bounds the search, 1 is icefall's default",
     )
     nbest: int = option(1, "hypotheses returned an utterance, at most the beam size; greedy search has one")
+    blank_penalty: float = option(0.0, "taken off the logit of blank; more finds more words")
+    temperature: float = option(1.0, "logits are divided by it before the softmax; above 1 makes scores less sure")
+    length_bonus: float = option(0.0, "added to the log-probability of each token")
+    confidence: str = option(
+        "max_prob",
+        "confidence of a token: its probability, or 1 - entropy / log V of all tokens at that place",
+        choices=["max_prob", "entropy"],
+    )
     length_norm: bool = option(True, "beam searches: rank whole hypotheses by score / (tokens + 1), not by score")
 
     def __post_init__(self):
@@ -31,3 +39,5 @@ class SearchConfig:
         for name in ("beam_size", "max_sym_per_frame", "nbest"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
+        if self.temperature <= 0:
+            raise ValueError("temperature must be positive")

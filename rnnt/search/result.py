@@ -8,13 +8,15 @@ class Hypothesis:
     """One hypothesis for one utterance.
 
     tokens: token ids without blanks; frames: the encoder frame on which each token was emitted (0 is the first);
-    token_scores: log-probability of each token when it was emitted; score: log-probability of the hypothesis (greedy
-    search: of its one path; beam searches: of all its paths that the search kept). All have natural logarithms.
+    token_scores: the model's log-probability of each token when it was emitted; confidences: of each token, in [0, 1];
+    score: log-probability of the hypothesis (greedy search: of its one path; beam searches: of all its paths that the
+    search kept), and what language models, hotwords and length bonus added. All have natural logarithms.
     """
 
     tokens: tuple[int, ...]
     frames: tuple[int, ...]
     token_scores: tuple[float, ...]
+    confidences: tuple[float, ...]
     score: float
 
 
