@@ -6,6 +6,7 @@ and builds the objects; the command line beats the file, the file beats the defa
 """
 
 import argparse
+import contextlib
 import dataclasses
 import typing
 from dataclasses import MISSING, field, fields
@@ -51,9 +52,9 @@ def add_options(parser, *classes):
             value_type, is_list = _value_type(f.type)
             default = f.default_factory() if f.default_factory is not MISSING else f.default
             # Options left out are absent from the namespace, so that --config can fill them.
-            keywords = {"default": argparse.SUPPRESS, "choices": f.metadata.get("choices"), "metavar": "X"}
-            if keywords["choices"]:
-                keywords.pop("metavar")
+            keywords = {"default": argparse.SUPPRESS, "choices": f.metadata.get("choices")}
+            if not keywords["choices"]:
+                keywords["metavar"] = {int: "N", float: "X"}.get(value_type, "TEXT")
             text = f.metadata.get("help", "").replace("%", "%%")
             shown = " ".join(map(str, default)) if is_list and default is not MISSING else default
             if value_type is bool:
@@ -103,10 +104,8 @@ def _checked(path, f, value):
         if item is None and f.default is None:
             return None
         if value_type is float and isinstance(item, (int, float, str)) and not isinstance(item, bool):
-            try:
+            with contextlib.suppress(ValueError):
                 item = float(item)
-            except ValueError:
-                pass
         if value_type is str and isinstance(item, (int, float)) and not isinstance(item, bool):
             item = str(item)
         if type(item) is not value_type:

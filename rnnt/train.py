@@ -10,7 +10,7 @@ Started again with the same --exp-dir it continues by itself, in the middle of a
 from dataclasses import dataclass
 
 from rnnt.cli import program
-from rnnt.data.config import BatchConfig, SpecAugmentConfig
+from rnnt.data.config import AugmentConfig, BatchConfig
 from rnnt.model.config import LossConfig, ModelConfig
 from rnnt.optim.config import OptimConfig
 from rnnt.options import make_parser, parse, to_dict
@@ -23,13 +23,13 @@ class Options:
 
     train: TrainConfig
     batch: BatchConfig
-    spec_augment: SpecAugmentConfig
+    augment: AugmentConfig
     model: ModelConfig
     loss: LossConfig
     optim: OptimConfig
 
 
-CLASSES = [TrainConfig, BatchConfig, SpecAugmentConfig, ModelConfig, LossConfig, OptimConfig]
+CLASSES = [TrainConfig, BatchConfig, AugmentConfig, ModelConfig, LossConfig, OptimConfig]
 
 
 def print_model(model):
@@ -77,12 +77,20 @@ def run(options):
     model.set_feature_statistics(statistics["mean"], statistics["std"])
 
     world = join_world(train.device)
+    if train.use_fp16 and world.device.type == "cpu":
+        raise UserError("--use-fp16 needs a GPU; on a CPU use --use-bf16, or neither")
     log = set_up_log(train.exp_dir, world.is_main)
     configs = {**vars(options), "model": model_config, "features": features}
     if world.is_main:
         write_experiment(train.exp_dir, configs, train.bpe_model)
-    log.info("%d process(es) on %s, %s, %d threads each", world.size, world.device, train.precision, torch.get_num_threads())
-    log.info("model: %s parameters; loss backend: %s", f"{sum(p.numel() for p in model.parameters()):,}", options.loss.loss_backend)
+    log.info(
+        "%d process(es) on %s, %s, %d threads each", world.size, world.device, train.precision, torch.get_num_threads()
+    )
+    log.info(
+        "model: %s parameters; loss backend: %s",
+        f"{sum(p.numel() for p in model.parameters()):,}",
+        options.loss.loss_backend,
+    )
     log.info("data: %.1f h in %d utterances", manifests["train"].durations.sum() / 3600, len(manifests["train"]))
     identity = {
         "config": {"model": to_dict(model_config), "features": to_dict(features)},

@@ -1,6 +1,23 @@
-"""SpecAugment on one utterance, from draws that the caller provides."""
+"""Augmentation of one utterance's features, from draws that the caller provides."""
+
+import math
 
 import numpy as np
+
+
+def augment(x_TF, fill_F, config, generator):
+    """Gain, then SpecAugment, in place. Arguments as for `spec_augment`."""
+    if config.gain_db:
+        random_gain(x_TF, config, generator)
+    if config.enable_spec_aug:
+        spec_augment(x_TF, fill_F, config, generator)
+    return x_TF
+
+
+def random_gain(x_TF, config, generator):
+    """A gain of g dB on the samples adds g ln(10) / 10 to every log-mel energy; g is uniform within +-`gain_db`."""
+    x_TF += np.float32(generator.uniform(-config.gain_db, config.gain_db) * math.log(10) / 10)
+    return x_TF
 
 
 def spec_augment(x_TF, fill_F, config, generator):
@@ -12,7 +29,7 @@ def spec_augment(x_TF, fill_F, config, generator):
     Args:
       x_TF: numpy array (T, F).
       fill_F: what a masked cell becomes: the mean over the training set.
-      config: `SpecAugmentConfig`.
+      config: `AugmentConfig`.
       generator: `numpy.random.Generator`.
     """
     frames, features = x_TF.shape

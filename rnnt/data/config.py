@@ -62,10 +62,11 @@ class BatchConfig:
 
 
 @dataclass(frozen=True)
-class SpecAugmentConfig:
-    """Augmentation of features: SpecAugment (Park et al. 2019, https://arxiv.org/abs/1904.08779)."""
+class AugmentConfig:
+    """Augmentation of training features: gain and SpecAugment (Park et al. 2019, https://arxiv.org/abs/1904.08779)."""
 
-    enable_spec_aug: bool = option(True, "mask bands of the training features")
+    gain_db: float = option(0.0, "each utterance is made louder or softer by up to this many decibels")
+    enable_spec_aug: bool = option(True, "mask bands and stretches of the features")
     num_feature_masks: int = option(2, "bands of features masked in an utterance")
     features_mask_size: int = option(27, "widest band of features")
     num_frame_masks: int = option(10, "stretches of frames masked in an utterance")
@@ -75,3 +76,5 @@ class SpecAugmentConfig:
     def __post_init__(self):
         if not 0 <= self.max_frames_mask_fraction <= 1:
             raise ValueError("--max-frames-mask-fraction must be in [0, 1]")
+        if self.gain_db < 0:
+            raise ValueError("--gain-db can't be negative")

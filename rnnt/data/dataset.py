@@ -7,7 +7,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from rnnt.data.augment import spec_augment
+from rnnt.data.augment import augment
 from rnnt.data.manifest import CutManifest
 from rnnt.data.plan import plan_evaluation
 from rnnt.errors import UserError
@@ -47,16 +47,16 @@ class PlannedBatches(Dataset):
       manifest: `CutManifest` with stored features.
       plan: list of arrays of utterance numbers.
       tokenizer: `rnnt.text.tokenizer.Tokenizer`, or None for batches without tokens.
-      augment: `SpecAugmentConfig`, or None.
+      augment_config: `AugmentConfig`, or None.
       fill_F: what masked cells become.
       seed, epoch: integers.
     """
 
-    def __init__(self, manifest, plan, tokenizer=None, augment=None, fill_F=None, seed=0, epoch=0):
+    def __init__(self, manifest, plan, tokenizer=None, augment_config=None, fill_F=None, seed=0, epoch=0):
         self.manifest = manifest
         self.plan = plan
         self.tokenizer = tokenizer
-        self.augment = augment if augment is not None and augment.enable_spec_aug else None
+        self.augment_config = augment_config
         self.fill_F = fill_F
         self.seed = seed
         self.epoch = epoch
@@ -70,8 +70,8 @@ class PlannedBatches(Dataset):
         features, tokens = [], []
         for cut in cuts:
             x_TF = self._features(cut)
-            if self.augment is not None:
-                spec_augment(x_TF, self.fill_F, self.augment, generator)
+            if self.augment_config is not None:
+                augment(x_TF, self.fill_F, self.augment_config, generator)
             features.append(torch.from_numpy(x_TF))
             if self.tokenizer is not None:
                 tokens.append(torch.tensor(self.tokenizer.encode(_text(cut)), dtype=torch.int64))

@@ -28,7 +28,7 @@ class MaskedBatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
-        # Count, sum and sum of squares since the last commit, in double: sums over ranks must not depend on their order.
+        # Count, sum and sum of squares since the last commit; in double, so that the order of ranks does not show.
         self.register_buffer("pending", torch.zeros(2 * channels + 1, dtype=torch.float64), persistent=False)
         self.counts = True
 

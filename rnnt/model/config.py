@@ -27,7 +27,14 @@ class ModelConfig:
     blank_id: int = option(0, "id of blank")
 
     def __post_init__(self):
-        for name in ("encoder_dim", "encoder_layers", "predictor_dim", "predictor_layers", "context_size", "joiner_dim"):
+        for name in (
+            "encoder_dim",
+            "encoder_layers",
+            "predictor_dim",
+            "predictor_layers",
+            "context_size",
+            "joiner_dim",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1")
         if self.encoder_bidirectional and self.encoder_dim % 2:

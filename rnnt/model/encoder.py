@@ -7,8 +7,23 @@ from rnnt.model.batchnorm import MaskedBatchNorm
 from rnnt.model.masking import ceil_div, reverse_valid, valid_mask
 
 
+def init_lstm(lstm):
+    """Xavier input weights, orthogonal recurrent weights, forget gates open.
+
+    Sources: Jozefowicz et al. 2015 (forget bias 1); Saxe et al. 2014, https://arxiv.org/abs/1312.6120 (orthogonal).
+    """
+    for name, parameter in lstm.named_parameters():
+        if "bias" in name:
+            nn.init.zeros_(parameter)
+            if "bias_ih" in name:
+                nn.init.ones_(parameter.data.chunk(4)[1])
+        else:
+            for gate in parameter.data.chunk(4):
+                nn.init.orthogonal_(gate) if "weight_hh" in name else nn.init.xavier_uniform_(gate)
+
+
 class ConvSubsampling(nn.Module):
-    """Convolutions of stride 2 in time and frequency, each with batch normalisation and ReLU, then a linear layer."""
+    """Convolutions of stride 2 in time and frequency with ReLU, then a linear layer; batch normalisation after each."""
 
     def __init__(self, num_features, channels, dim, factor):
         super().__init__()
@@ -21,6 +36,7 @@ class ConvSubsampling(nn.Module):
             self.norms.append(MaskedBatchNorm(channels))
             bins, in_channels, factor = (bins + 1) // 2, channels, factor // 2
         self.out = nn.Linear(channels * bins, dim)
+        self.out_norm = MaskedBatchNorm(dim)
 
     def forward(self, x_BTF, x_len_B):
         """Return h (B, ceil(T / factor), D) and its lengths."""
@@ -30,7 +46,8 @@ class ConvSubsampling(nn.Module):
             x_BCTF = conv(x_BCTF)
             len_B = ceil_div(len_B, 2)
             x_BCTF = norm(x_BCTF, valid_mask(len_B, x_BCTF.shape[2])).relu()
-        return self.out(x_BCTF.transpose(1, 2).flatten(2)), len_B
+        h_BTD = self.out(x_BCTF.transpose(1, 2).flatten(2))
+        return self.out_norm(h_BTD.transpose(1, 2), valid_mask(len_B, h_BTD.shape[1])).transpose(1, 2), len_B
 
 
 class BiLSTMLayer(nn.Module):
@@ -40,6 +57,8 @@ class BiLSTMLayer(nn.Module):
         super().__init__()
         self.forwards = nn.LSTM(in_dim, dim // 2, batch_first=True)
         self.backwards = nn.LSTM(in_dim, dim // 2, batch_first=True)
+        init_lstm(self.forwards)
+        init_lstm(self.backwards)
 
     def forward(self, x_BTD, len_B):
         left_BTD = self.forwards(x_BTD)[0]
@@ -53,13 +72,18 @@ class LSTMLayer(nn.Module):
     def __init__(self, in_dim, dim):
         super().__init__()
         self.lstm = nn.LSTM(in_dim, dim, batch_first=True)
+        init_lstm(self.lstm)
 
     def forward(self, x_BTD, len_B):
         return self.lstm(x_BTD)[0]
 
 
 class LSTMEncoder(nn.Module):
-    """Convolution subsampling, then LSTM layers with dropout between them."""
+    """Convolution subsampling, then LSTM layers with dropout, each added to what it reads.
+
+    The residual sums are what gets a small run off the all-blank plateau: without them the second layer alone costs
+    hundreds of updates (see docs/training.md).
+    """
 
     def __init__(self, config):
         super().__init__()
@@ -76,8 +100,8 @@ class LSTMEncoder(nn.Module):
         """x (B, T, F), lengths (B,) int64 -> h (B, T', D), lengths (B,); h is zero on padding."""
         h_BTD, len_B = self.subsampling(x_BTF, x_len_B)
         for layer in self.layers:
-            h_BTD = layer(self.dropout(h_BTD), len_B)
-        return self.dropout(h_BTD) * valid_mask(len_B, h_BTD.shape[1])[..., None], len_B
+            h_BTD = h_BTD + self.dropout(layer(h_BTD, len_B))
+        return h_BTD * valid_mask(len_B, h_BTD.shape[1])[..., None], len_B
 
 
 ENCODERS = {"lstm": LSTMEncoder}

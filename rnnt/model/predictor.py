@@ -22,7 +22,9 @@ class StatelessPredictor(nn.Module):
         self.context_size = config.context_size
         self.embedding = nn.Embedding(config.vocab_size, dim, padding_idx=config.blank_id)
         groups = dim // 4 if dim % 4 == 0 else 1
-        self.conv = nn.Conv1d(dim, dim, kernel_size=config.context_size, groups=groups) if config.context_size > 1 else None
+        self.conv = (
+            nn.Conv1d(dim, dim, kernel_size=config.context_size, groups=groups) if config.context_size > 1 else None
+        )
         self.dropout = nn.Dropout(config.dropout)
         self.dim = dim
 

@@ -71,9 +71,7 @@ class Transducer(nn.Module):
         h_BTD, _ = self.encode(x_BTF, x_len_B)
         h_len_B = self.encoded_lengths(x_len_B)
         y_device_BS = y_BS.to(h_BTD.device)
-        y_device_BS = y_device_BS.masked_fill(
-            ~valid_mask(y_len_B.to(h_BTD.device), y_BS.shape[1]), self.blank_id
-        )
+        y_device_BS = y_device_BS.masked_fill(~valid_mask(y_len_B.to(h_BTD.device), y_BS.shape[1]), self.blank_id)
         g_BUD = self.predictor(y_device_BS)
         options = self.loss_config
         common = {

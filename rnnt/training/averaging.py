@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from rnnt.data.config import BatchConfig, FeatureConfig, SpecAugmentConfig
+from rnnt.data.config import AugmentConfig, BatchConfig, FeatureConfig
 from rnnt.data.dataset import PlannedBatches, loader
 from rnnt.data.manifest import CutManifest
 from rnnt.data.plan import plan_epoch
@@ -125,9 +125,9 @@ def _estimate_statistics(model, record, manifest_dir, num_batches):
     manifest = CutManifest(Path(manifest_dir) / f"{record['train']['train_set']}.jsonl")
     plan = plan_epoch(manifest.durations, batch.max_duration, batch.seed, STATISTICS_EPOCH)
     mean = model.feature_mean.numpy().copy()
-    augment = SpecAugmentConfig(**record["spec_augment"])
+    config = AugmentConfig(**record["augment"])
     dataset = PlannedBatches(
-        manifest, plan, augment=augment, fill_F=mean, seed=batch.seed, epoch=STATISTICS_EPOCH
+        manifest, plan, augment_config=config, fill_F=mean, seed=batch.seed, epoch=STATISTICS_EPOCH
     )
     drop_statistics(model)
     model.train()

@@ -122,6 +122,8 @@ def launch(function, arguments, world_size, port=0):
     except ProcessExitedException as error:
         if error.exit_code == 1:
             raise SystemExit(1) from None  # it has said why
-        raise UserError(f"rank {error.error_index} ended with status {error.exit_code}; the others were ended") from None
+        raise UserError(
+            f"rank {error.error_index} ended with status {error.exit_code}; the others were ended"
+        ) from None
     except ProcessRaisedException as error:
         raise UserError(f"rank {error.error_index} failed and the others were ended: {error.msg}") from None

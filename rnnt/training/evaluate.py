@@ -22,11 +22,11 @@ class DevResult:
 
 
 @torch.inference_mode()
-def decode_batches(model, batches, tokenizer, config, device):
+def decode_batches(model, batches, tokenizer, config, device, scorers=()):
     """Yield `(batch, n-best lists, encoder frames)` for each batch. The caller sets evaluation mode."""
     for batch in batches:
         h_BTD, h_len_B = model.encode(batch.x_BTF.to(device), batch.x_len_B)
-        yield batch, search(model, h_BTD, h_len_B, config), int(h_len_B.sum())
+        yield batch, search(model, h_BTD, h_len_B, config, scorers), int(h_len_B.sum())
 
 
 def evaluate(model, manifest, tokenizer, max_duration, world):

@@ -66,9 +66,7 @@ class Trainer:
         device = world.device.type
         self.scaler = torch.amp.GradScaler(device, enabled=options.train.use_fp16)
         precision = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[options.train.precision]
-        self.autocast = (
-            torch.autocast(device, precision) if precision is not None else contextlib.nullcontext()
-        )
+        self.autocast = torch.autocast(device, precision) if precision is not None else contextlib.nullcontext()
         # Statistics of batch normalisation are summed in commit_statistics: broadcasting buffers would undo that.
         self.parallel = DistributedDataParallel(model, broadcast_buffers=False) if world.size > 1 else model
         self.events = Events(self.exp_dir / "tensorboard", options.train.tensorboard and world.is_main)
@@ -88,56 +86,44 @@ class Trainer:
         self.events.close()
 
     def _train_epoch(self):
-        options, start = self.options, self.position
-        plan = self._plan(start.epoch)
-        turns = list(
-            turns_of_rank(plan, self.world.rank, self.world.size, options.train.accum_grad, first=start.batch)
-        )
+        options, now = self.options, self.position
+        plan = self._plan(now.epoch)
+        group = self.world.size * options.train.accum_grad
+        turns = list(turns_of_rank(plan, self.world.rank, self.world.size, options.train.accum_grad, first=now.batch))
         dataset = PlannedBatches(
             self.manifests["train"],
             plan,
             self.tokenizer,
-            options.spec_augment,
+            options.augment,
             self.fill_F,
             options.batch.seed,
-            start.epoch,
+            now.epoch,
         )
-        batches = iter(
-            loader(
-                dataset,
-                [position for turn in turns for position in turn.positions],
-                options.batch.num_workers,
-                pin_memory=self.world.device.type == "cuda",
-            )
-        )
-        self.log.info(
-            "epoch %d: %d utterances in %d micro-batches, from micro-batch %d",
-            start.epoch,
-            len(self.manifests["train"]),
-            len(plan),
-            start.batch,
-        )
+        positions = [position for turn in turns for position in turn.positions]
+        pin = self.world.device.type == "cuda"
+        batches = iter(loader(dataset, positions, options.batch.num_workers, pin_memory=pin))
+        self.log.info("epoch %d: %d micro-batches, beginning with %d", now.epoch, len(plan), now.batch)
         self.parallel.train()
         clock = Clock(self._progress(plan))
         for turn in turns:
-            lr = learning_rate(options.optim, start.step, self._progress(plan))
+            lr = learning_rate(options.optim, now.step, self._progress(plan))
             set_learning_rate(self.optimizer, lr)
             grad_norm = self._update([next(batches) for _ in turn.positions], turn)
-            start.step += 1
-            start.batch = min(start.batch + self.world.size * options.train.accum_grad, len(plan))
-            if start.step % options.train.log_interval == 0:
+            now.step += 1
+            now.batch = min(now.batch + group, len(plan))
+            if now.step % options.train.log_interval == 0:
                 self._report(plan, lr, grad_norm, clock)
-            if start.step % options.train.save_every_n == 0 and start.batch < len(plan):
-                self._save(self.exp_dir / f"checkpoint-{start.step}.pt")
-        self.position = Position(start.epoch + 1, 0, start.step)
-        self._save(self.exp_dir / f"epoch-{start.epoch}.pt")
+            if now.step % options.train.save_every_n == 0 and now.batch < len(plan):
+                self._save(self.exp_dir / f"checkpoint-{now.step}.pt")
+        self.position = Position(now.epoch + 1, 0, now.step)
+        self._save(self.exp_dir / f"epoch-{now.epoch}.pt")
 
     def _update(self, batches, turn):
         """Forward, backward and step over the micro-batches of one turn; returns the norm of the gradient."""
         self.optimizer.zero_grad(set_to_none=True)
         count_statistics(self.model, not turn.spare)
         simple_scale, pruned_scale = self.options.loss.scales(self.position.step)
-        totals = []
+        done = []
         for i, batch in enumerate(batches):
             # Dropout of this micro-batch, wherever and whenever it is computed.
             torch.manual_seed(_seed(self.options.batch.seed, self.position.epoch, batch.position))
@@ -156,10 +142,11 @@ class Trainer:
                 # DDP divides by the number of ranks; the gradient is the mean over all utterances of the update.
                 weight = 0.0 if turn.spare else self.world.size / turn.num_utterances
                 self.scaler.scale(losses.total * weight).backward()
-            totals.append(losses)
-        return self._step(batches, totals, turn)
+            done.append((batch, losses))
+        return self._step(done, turn)
 
-    def _step(self, batches, totals, turn):
+    def _step(self, done, turn):
+        """Clip, step, and count what was done; an update that is not finite is skipped on all ranks alike."""
         self.scaler.unscale_(self.optimizer)
         grad_norm = torch.nn.utils.clip_grad_norm_(
             self.model.parameters(), self.options.optim.clip_norm, foreach=True
@@ -169,15 +156,15 @@ class Trainer:
             commit_statistics(self.model, self.world.all_reduce)
             self.scaler.step(self.optimizer)
             if not turn.spare:
-                self._count(batches, totals)
+                self._count(done)
         else:
             drop_statistics(self.model)
-            self._report_bad(batches, totals)
+            self._report_bad(done)
         self.scaler.update()
         return grad_norm
 
-    def _count(self, batches, totals):
-        for batch, losses in zip(batches, totals):
+    def _count(self, done):
+        for batch, losses in done:
             self.tally.add(
                 utterances=len(batch),
                 seconds=sum(batch.durations),
@@ -188,16 +175,16 @@ class Trainer:
                 unusable=(~losses.usable_B).sum(),
             )
 
-    def _report_bad(self, batches, totals):
+    def _report_bad(self, done):
         """Name and keep the batch whose loss is not finite; stop when that goes on."""
         guilty = False
-        for batch, losses in zip(batches, totals):
+        for batch, losses in done:
             if not torch.isfinite(losses.total):
                 guilty = True
                 path = self.exp_dir / "bad_batches" / f"epoch-{self.position.epoch}-batch-{batch.position}.pt"
                 self.log.warning(
-                    "rank %d: the loss of micro-batch %d of epoch %d is not finite; skipped, kept in %s; utterances: %s",
-                    self.world.rank, batch.position, self.position.epoch, path, " ".join(batch.ids),
+                    "the loss of micro-batch %d of epoch %d is not finite; skipped, kept in %s; utterances: %s",
+                    batch.position, self.position.epoch, path, " ".join(batch.ids),
                 )  # fmt: skip
                 save_checkpoint(path, {"ids": batch.ids, "x_BTF": batch.x_BTF, "x_len_B": batch.x_len_B,
                                        "y_BS": batch.y_BS, "y_len_B": batch.y_len_B})  # fmt: skip
@@ -240,7 +227,9 @@ class Trainer:
             self.model, self.manifests["dev"], self.tokenizer, self.options.batch.max_duration, self.world
         )
         if self.world.is_main:
-            self.log.info("epoch %d: dev %s, %.1f %% of labels are blank", epoch, result.summary, 100 * result.blank_share)
+            self.log.info(
+                "epoch %d: dev %s, %.1f %% of labels are blank", epoch, result.summary, 100 * result.blank_share
+            )
             self.log.info("  ref: %s", result.reference)
             self.log.info("  hyp: %s", result.hypothesis)
             step = self.position.step
@@ -310,9 +299,7 @@ class Trainer:
         self.position = Position(**state["position"])
         if self.world.is_main:
             self.tally.add(**state["tally"])
-        self.log.info(
-            "continuing from %s: epoch %d, micro-batch %d, update %d", path, *vars(self.position).values()
-        )
+        self.log.info("continuing from %s: epoch %d, micro-batch %d, update %d", path, *vars(self.position).values())
 
 
 def _seed(seed, epoch, position):

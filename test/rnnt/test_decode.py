@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from rnnt.data.config import BatchConfig, FeatureConfig, SpecAugmentConfig
+from rnnt.data.config import AugmentConfig, BatchConfig, FeatureConfig
 from rnnt.decode import DecodeConfig, Waiting, main
 from rnnt.model.config import LossConfig, ModelConfig
 from rnnt.options import to_dict
+from rnnt.scoring.folder import read_utterances
+from rnnt.scoring.trn import read_texts
 from rnnt.search.config import METHODS
 from rnnt.training.config import TrainConfig
 
 FEATURES = FeatureConfig(sampling_rate=8000, num_mel_bins=20)
+FILES = {"ref.trn", "hyp.trn", "wer", "errors.txt", "utterances.jsonl", "summary.json"}
 WORDS = ["one", "two", "three", "four", "five"]
 
 
@@ -73,7 +76,7 @@ def experiment(tmp_path_factory):
         "loss": LossConfig(),
         "batch": BatchConfig(num_workers=0),
         "features": FEATURES,
-        "spec_augment": SpecAugmentConfig(),
+        "augment": AugmentConfig(),
     }
     write_experiment(exp, configs, root / "bpe.model")
     for epoch in (1, 2):
@@ -93,7 +96,7 @@ def test_writes_all_files_of_every_set(experiment, capsys, method):
     printed = capsys.readouterr().out
     for name, count in (("dev", 7), ("train", 12)):
         folder = experiment[0] / f"decode_{method}" / name
-        assert {p.name for p in folder.iterdir()} == {"ref.trn", "hyp.trn", "wer", "errors.txt", "summary.json"}
+        assert {p.name for p in folder.iterdir()} == FILES
         summary = json.loads((folder / "summary.json").read_text())
         assert summary["sentences"] == count and summary["search"]["decoding_method"] == method
         assert summary["checkpoint"] == "epoch-2-avg-1" and summary["rtf"] > 0
@@ -109,6 +112,40 @@ def test_batch_size_changes_nothing(experiment):
         run(experiment, "--max-duration", seconds, "--decoding-method", "modified_beam_search")
         hyps.append((experiment[0] / "decode_modified_beam_search" / "dev" / "hyp.trn").read_text())
     assert hyps[0] == hyps[1] and "(dev-0)" in hyps[0]
+
+
+def test_utterances_have_words_with_times_and_an_nbest_list(experiment):
+    run(experiment, "--decoding-method", "modified_beam_search", "--nbest", "3", "--blank-penalty", "3")
+    folder = experiment[0] / "decode_modified_beam_search" / "dev"
+    utterances = read_utterances(folder)
+    hyps = read_texts(folder / "hyp.trn")
+    assert [u["id"] for u in utterances] == sorted(hyps) and any(u["words"] for u in utterances)
+    for u in utterances:
+        assert u["speaker"] in ("s0", "s1") and len(u["nbest"]) == 3 and u["nbest"][0]["text"] == hyps[u["id"]]
+        assert " ".join(w["word"] for w in u["words"]) == hyps[u["id"]]
+        for w in u["words"]:
+            assert 0 <= w["start"] < w["end"] <= u["seconds"] + 0.04 and 0 <= w["confidence"] <= 1
+
+
+def test_language_model_and_hotwords_change_the_result(experiment, tmp_path):
+    from rnnt.text.ngram import estimate, write_arpa
+    from rnnt.text.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(experiment[0] / "bpe.model")
+    pieces = [tokenizer.pieces[i] for i in tokenizer.encode("three three")]
+    write_arpa(estimate([pieces] * 5, 2, tokenizer.pieces[3:]), tmp_path / "2gram.arpa")
+    (tmp_path / "hot").write_text("five four\ntwo :3\n")
+    options = ["--decoding-method", "modified_beam_search", "--blank-penalty", "3"]
+    hyps = []
+    for more in (
+        [],
+        ["--lm", str(tmp_path / "2gram.arpa"), "--lm-scale", "2"],
+        ["--context-file", str(tmp_path / "hot")],
+    ):
+        run(experiment, *options, *more)
+        hyps.append((experiment[0] / "decode_modified_beam_search" / "dev" / "hyp.trn").read_text())
+    assert "three" not in hyps[0] and "three" in hyps[1]
+    assert hyps[2].count("two") > hyps[0].count("two")
 
 
 def test_average_is_another_model(experiment):

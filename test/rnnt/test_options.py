@@ -61,7 +61,9 @@ def test_bad_file_is_named(tmp_path, line, words):
         read(["--config", str(file)])
 
 
-@pytest.mark.parametrize("argv", [["--siz", "3"], ["--size", "x"], ["--size", "-1"], ["--kind", "c"], ["--fast", "maybe"]])
+@pytest.mark.parametrize(
+    "argv", [["--siz", "3"], ["--size", "x"], ["--size", "-1"], ["--kind", "c"], ["--fast", "maybe"]]
+)
 def test_bad_command_line_is_status_2(argv, capsys):
     with pytest.raises(SystemExit) as stop:
         read(argv)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from rnnt.data.augment import spec_augment
-from rnnt.data.config import SpecAugmentConfig
+from rnnt.data.augment import augment, spec_augment
+from rnnt.data.config import AugmentConfig
 
 
 def masked(frames, config, seed):
@@ -13,29 +13,45 @@ def masked(frames, config, seed):
 
 
 def test_draws_come_from_the_generator_alone():
-    config = SpecAugmentConfig()
+    config = AugmentConfig()
     np.testing.assert_array_equal(masked(100, config, 3), masked(100, config, 3))
     assert (masked(100, config, 3) != masked(100, config, 4)).any()
 
 
 def test_limits():
-    config = SpecAugmentConfig(num_feature_masks=0, num_frame_masks=10, max_frames_mask_fraction=0.2)
+    config = AugmentConfig(num_feature_masks=0, num_frame_masks=10, max_frames_mask_fraction=0.2)
     shares = [1 - masked(200, config, s).mean() for s in range(50)]
     assert 0 < max(shares) <= 0.2 and np.mean(shares) > 0.05
-    config = SpecAugmentConfig(num_feature_masks=2, features_mask_size=4, num_frame_masks=0)
+    config = AugmentConfig(num_feature_masks=2, features_mask_size=4, num_frame_masks=0)
     shares = [1 - masked(50, config, s).mean() for s in range(50)]
     assert 0 < max(shares) <= 0.4
 
 
 def test_short_utterances_survive():
     for frames in (1, 2, 5):
-        assert np.isfinite(masked(frames, SpecAugmentConfig(features_mask_size=3), 0)).all()
+        assert np.isfinite(masked(frames, AugmentConfig(features_mask_size=3), 0)).all()
 
 
 def test_masked_cells_become_the_mean():
     fill = np.arange(20, dtype=np.float32) + 7
     x = np.zeros((50, 20), np.float32)
-    spec_augment(x, fill, SpecAugmentConfig(features_mask_size=5), np.random.default_rng(0))
+    spec_augment(x, fill, AugmentConfig(features_mask_size=5), np.random.default_rng(0))
     changed = np.broadcast_to(fill, x.shape)[x != 0]
     np.testing.assert_array_equal(x[x != 0], changed)
     assert len(changed)
+
+
+def test_gain_moves_all_log_energies_alike():
+    config = AugmentConfig(gain_db=10, enable_spec_aug=False)
+    shifts = []
+    for seed in range(100):
+        x = augment(np.zeros((3, 4), np.float32), None, config, np.random.default_rng(seed))
+        assert np.ptp(x) == 0
+        shifts.append(x[0, 0])
+    # 10 dB are a factor of ten in energy.
+    assert 0.8 * np.log(10) < max(shifts) <= np.log(10) and -np.log(10) <= min(shifts) < -0.8 * np.log(10)
+
+
+def test_nothing_is_done_unless_asked():
+    x = np.ones((20, 20), np.float32)
+    assert (augment(x, None, AugmentConfig(enable_spec_aug=False), np.random.default_rng(0)) == 1).all()

@@ -90,7 +90,14 @@ def test_losses_do_not_depend_on_company(loss, rnnt_type):
     x_BTF, x_len_B, y_BS, y_len_B = data()
     both = model(x_BTF, x_len_B, y_BS, y_len_B, 0.5, 1.0)
     alone = [
-        model(x_BTF[i : i + 1, : x_len_B[i]], x_len_B[i : i + 1], y_BS[i : i + 1, : y_len_B[i]], y_len_B[i : i + 1], 0.5, 1.0)
+        model(
+            x_BTF[i : i + 1, : x_len_B[i]],
+            x_len_B[i : i + 1],
+            y_BS[i : i + 1, : y_len_B[i]],
+            y_len_B[i : i + 1],
+            0.5,
+            1.0,
+        )
         for i in range(3)
     ]
     torch.testing.assert_close(both.total, sum(a.total for a in alone), rtol=1e-4, atol=1e-4)

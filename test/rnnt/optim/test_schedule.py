@@ -7,7 +7,8 @@ from rnnt.optim.schedule import learning_rate
 
 
 @pytest.mark.parametrize(
-    "schedule, progress, expected", [("constant", 0.9, 1.0), ("linear", 0.5, 0.55), ("cosine", 0.5, 0.55), ("cosine", 1.0, 0.1)]
+    "schedule, progress, expected",
+    [("constant", 0.9, 1.0), ("linear", 0.5, 0.55), ("cosine", 0.5, 0.55), ("cosine", 1.0, 0.1)],
 )
 def test_after_the_warm_up(schedule, progress, expected):
     config = OptimConfig(base_lr=1.0, schedule=schedule, warmup_steps=10, final_lr_scale=0.1)
