@@ -1,6 +1,7 @@
 """Program: decode sets with a trained model and score them.
 
-Writes ref.trn, hyp.trn, wer, errors.txt and summary.json of each set to <exp-dir>/decode_<decoding-method>/<set>/.
+Writes ref.trn, hyp.trn, wer, errors.txt, utterances.jsonl and summary.json of each set to
+<exp-dir>/decode_<decoding-method>/<set>/.
 """
 
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from rnnt.cli import program
 from rnnt.options import make_parser, option, parse, to_dict
-from rnnt.search.config import SearchConfig
+from rnnt.search.config import FusionConfig, SearchConfig
 
 
 @dataclass(frozen=True)
@@ -60,62 +61,85 @@ class Waiting:
             yield batch
 
 
-def decode_set(model, tokenizer, manifest, config, search_config, device):
+def decode_set(model, tokenizer, manifest, config, search_config, device, frame_seconds, scorers=()):
     """Decode and score one set.
 
-    manifest: `CutManifest`. Returns `(Report, {id: text} of the references, of the hypotheses, timing)`; timing has
-    the seconds of audio, the wall seconds from features in memory to text (loading of features excluded), and their
-    ratio, the real-time factor.
+    manifest: `CutManifest`; frame_seconds: distance of two encoder frames; scorers: see `rnnt.search.search`. Returns
+    `(Report, list of objects for utterances.jsonl, timing)`; timing has the seconds of audio, the wall seconds from
+    features in memory to text (loading of features excluded), and their ratio, the real-time factor.
     """
     from rnnt.data.dataset import open_batches
     from rnnt.progress import progress
     from rnnt.scoring import score
     from rnnt.training.evaluate import decode_batches
 
-    refs, hyps, speakers, audio = {}, {}, {}, 0.0
+    decoded, audio = {}, 0.0
     batches = Waiting(open_batches(manifest, config.max_duration, num_workers=config.num_workers))
     start = time.perf_counter()
     bar = progress((), total=len(manifest), what=manifest.path.stem, unit="utt")
-    for batch, nbest, _ in decode_batches(model, batches, tokenizer, search_config, device):
-        for key, text, speaker, hypotheses in zip(batch.ids, batch.texts, batch.speakers, nbest):
-            refs[key], hyps[key] = text, tokenizer.decode(hypotheses[0].tokens)
-            if speaker != key:  # a batch names the utterance where the speaker isn't known
-                speakers[key] = speaker
+    for batch, nbest, _ in decode_batches(model, batches, tokenizer, search_config, device, scorers):
+        texts = [[tokenizer.decode(h.tokens) for h in hypotheses] for hypotheses in nbest]
+        for key, *values in zip(batch.ids, batch.texts, batch.speakers, batch.durations, nbest, texts):
+            decoded[key] = values
         audio += sum(batch.durations)
         bar.update(len(batch))
     bar.close()
     seconds = time.perf_counter() - start - batches.seconds
-    refs, hyps = dict(sorted(refs.items())), dict(sorted(hyps.items()))
     timing = {"audio_seconds": round(audio, 3), "decoding_seconds": round(seconds, 3), "rtf": round(seconds / audio, 6)}
-    return score(refs, hyps, config.unit, speakers), refs, hyps, timing
+    decoded = dict(sorted(decoded.items()))
+    refs = {key: ref for key, (ref, *_) in decoded.items()}
+    hyps = {key: texts[0] for key, (*_, texts) in decoded.items()}
+    # A batch names the utterance where the speaker isn't known.
+    speakers = {key: speaker for key, (_, speaker, *_) in decoded.items() if speaker != key}
+    sources = audio_sources(manifest)
+    utterances = [
+        describe_utterance(key, speakers.get(key), length, sources[key], nbest, texts, tokenizer, frame_seconds)
+        for key, (_, _, length, nbest, texts) in decoded.items()
+    ]
+    return score(refs, hyps, config.unit, speakers), utterances, timing
 
 
-def write_results(folder, report, refs, hyps, summary):
-    """Write the files of one decoded set."""
-    from rnnt.files import atomic_write, write_json
-    from rnnt.scoring.trn import write_trn
+def audio_sources(manifest):
+    """{cut id: the audio files it is made of}; an empty list where the cut has only features."""
+    sources = {}
+    for number in range(len(manifest)):
+        cut = manifest[number]
+        parts = [track.cut for track in cut.tracks] if hasattr(cut, "tracks") else [cut]
+        recordings = [part.recording for part in parts if getattr(part, "has_recording", False)]
+        sources[cut.id] = [str(source.source) for r in recordings for source in r.sources if source.type == "file"]
+    return sources
 
-    folder.mkdir(parents=True, exist_ok=True)
-    write_trn(folder / "ref.trn", refs)
-    write_trn(folder / "hyp.trn", hyps)
-    with atomic_write(folder / "wer") as file:
-        file.writelines(f"{line}\n" for line in report.summary_lines())
-    with atomic_write(folder / "errors.txt") as file:
-        file.writelines(f"{line}\n" for line in report.error_lines())
-    write_json(folder / "summary.json", {**report.summary(), **summary})
+
+def describe_utterance(key, speaker, seconds, audio, nbest, texts, tokenizer, frame_seconds):
+    """The object of one utterance in utterances.jsonl; times are in seconds, scores natural logarithms."""
+    from rnnt.search.words import words
+
+    best = nbest[0]
+    placed = [
+        {"word": w.word, "start": round(w.start, 3), "end": round(w.end, 3), "confidence": round(w.confidence, 4)}
+        for w in words(best, tokenizer.pieces, frame_seconds)
+    ]
+    utterance = {"id": key, "speaker": speaker, "seconds": round(seconds, 3), "audio": audio}
+    utterance.update(score=round(best.score, 4), words=placed)
+    if len(nbest) > 1:
+        utterance["nbest"] = [{"score": round(h.score, 4), "text": text} for h, text in zip(nbest, texts)]
+    return utterance
 
 
 @program
 def main(argv=None):
     """Decode and score."""
-    parser = make_parser(__doc__, DecodeConfig, SearchConfig)
-    (config, search_config), _ = parse(parser, (DecodeConfig, SearchConfig), argv)
+    options = (DecodeConfig, SearchConfig, FusionConfig)
+    (config, search_config, fusion_config), _ = parse(make_parser(__doc__, *options), options, argv)
 
     import torch
 
     from rnnt.data.config import check_same_features
     from rnnt.data.manifest import CutManifest
     from rnnt.errors import UserError
+    from rnnt.scoring.folder import write_folder
+    from rnnt.search.loading import load_scorers
+    from rnnt.text.ngram import read_arpa
     from rnnt.training.averaging import Selection, load_for_decoding
     from rnnt.training.experiment import read_feature_config
 
@@ -130,11 +154,15 @@ def main(argv=None):
     model, features, tokenizer, checkpoint = load_for_decoding(config.exp_dir, selection, manifest_dir)
     stored = manifest_dir / "features.json"
     check_same_features(read_feature_config(stored), features, stored, config.exp_dir)
+    scorers = load_scorers(fusion_config, tokenizer, read_arpa)
+    frame_seconds = features.frame_shift * model.config.subsampling_factor
     model.to(device)
 
     for name, manifest in zip(config.decode_sets, manifests):
         folder = Path(config.exp_dir) / f"decode_{search_config.decoding_method}" / name
-        report, refs, hyps, timing = decode_set(model, tokenizer, manifest, config, search_config, device)
+        report, utterances, timing = decode_set(
+            model, tokenizer, manifest, config, search_config, device, frame_seconds, scorers
+        )
         summary = {
             "set": name,
             "checkpoint": checkpoint,
@@ -142,8 +170,9 @@ def main(argv=None):
             "threads": torch.get_num_threads(),
             **timing,
             "search": to_dict(search_config),
+            "fusion": to_dict(fusion_config),
         }
-        write_results(folder, report, refs, hyps, summary)
+        write_folder(folder, report, utterances, summary)
         print(f"{folder}: {report.summary_lines()[0]} RTF {timing['rtf']:.4f}", flush=True)
 
 

@@ -24,6 +24,17 @@ def make_parser():
     table = commands.add_parser("table", help="show all decoded sets of experiments", allow_abbrev=False)
     table.add_argument("exp_dirs", metavar="EXP_DIR", nargs="+", help="experiment folder")
     table.set_defaults(run=run_table)
+    compare = commands.add_parser(
+        "compare",
+        help="compare two experiments",
+        allow_abbrev=False,
+        description="For each set that both experiments decoded by the same method: the difference of the WERs with "
+        "its 95 % bootstrap interval, the probability that B is better (both over speakers where they are known), and "
+        "the p value of the matched-pairs sentence-segment test.",
+    )
+    compare.add_argument("a", metavar="A", help="experiment folder of the baseline")
+    compare.add_argument("b", metavar="B", help="experiment folder of the other system")
+    compare.set_defaults(run=run_compare)
     return parser
 
 
@@ -45,6 +56,13 @@ def run_table(args):
     from rnnt.scoring.table import result_table
 
     print("\n".join(result_table(args.exp_dirs)))
+
+
+def run_compare(args):
+    """Print the comparison."""
+    from rnnt.scoring.table import compare_table
+
+    print("\n".join(compare_table(args.a, args.b)))
 
 
 @program

@@ -25,14 +25,19 @@ def score(refs, hyps, unit="word", speakers=None):
         )
     alignments = align([split(text, unit) for text in refs.values()], [split(hyps.get(key, ""), unit) for key in refs])
     missing = tuple(key for key in refs if key not in hyps)
-    return Report(unit, dict(zip(refs, alignments)), missing, speakers or {})
+    return Report(unit, dict(refs), dict(hyps), dict(zip(refs, alignments)), missing, speakers or {})
 
 
 @dataclass(frozen=True)
 class Report:
-    """The scored set: unit, {id: `Alignment`} in the references' order, ids without hypothesis, {id: speaker}."""
+    """The scored set: unit, {id: text} of both sides, {id: `Alignment`}, ids without hypothesis, {id: speaker}.
+
+    The references' order is that of everything.
+    """
 
     unit: str
+    refs: dict[str, str]
+    hyps: dict[str, str]
     alignments: dict[str, Alignment]
     missing: tuple[str, ...]
     speakers: dict[str, str]

@@ -1,22 +1,13 @@
-"""One table of all decoded sets of experiments."""
-
-from pathlib import Path
+"""Tables of results as text."""
 
 from rnnt.errors import UserError
 from rnnt.files import read_json
+from rnnt.scoring.bootstrap import compare
+from rnnt.scoring.folder import decoded_sets, read_folder
+from rnnt.scoring.mapsswe import mapsswe
 
-HEADER = ("method", "set", "%WER", "S", "D", "I", "words", "RTF", "model")
-
-
-def find_summaries(exp_dirs):
-    """The contents of all `decode_*/<set>/summary.json`, by folder, method and set. Raises `UserError` if none."""
-    found = []
-    for exp_dir in exp_dirs:
-        paths = sorted(Path(exp_dir).glob("decode_*/*/summary.json"))
-        if not paths:
-            raise UserError(f"{exp_dir}: no decode_*/<set>/summary.json in it; run decode.py first")
-        found += [(exp_dir, path.parent.parent.name.removeprefix("decode_"), read_json(path)) for path in paths]
-    return found
+RESULT_HEADER = ("method", "set", "%WER", "95%", "S", "D", "I", "words", "RTF", "model")
+COMPARE_HEADER = ("method", "set", "A %WER", "B %WER", "B-A", "95%", "P(B better)", "MAPSSWE p", "segments")
 
 
 def format_table(rows):
@@ -31,22 +22,40 @@ def format_table(rows):
 
 
 def result_table(exp_dirs):
-    """Lines of the table of results; the experiment is a column when there are several."""
-    rows = [HEADER]
-    for _, method, s in find_summaries(exp_dirs):
-        rows.append(
-            (
-                method,
-                s["set"],
-                f"{s['wer']:.2f}",
-                *(str(s[name]) for name in ("substitutions", "deletions", "insertions", "words")),
-                f"{s['rtf']:.4f}",
-                s["checkpoint"],
-            )
-        )
-    if len(exp_dirs) > 1:
-        names = ["experiment"] + [str(exp_dir) for exp_dir, _, _ in find_summaries(exp_dirs)]
-        rows = [(name, *row) for name, row in zip(names, rows)]
+    """Lines of the table of all decoded sets; the experiment is a column when there are several.
+
+    The interval is that of the bootstrap over speakers, or over utterances where the speakers aren't known.
+    """
+    rows = []
+    for exp_dir, folders in zip(exp_dirs, decoded_sets(exp_dirs)):
+        for (method, name), folder in folders.items():
+            s = read_json(folder / "summary.json")
+            numbers = [str(s[key]) for key in ("substitutions", "deletions", "insertions", "words")]
+            interval = f"{s['wer_low']:.2f}-{s['wer_high']:.2f}"
+            row = [method, name, f"{s['wer']:.2f}", interval, *numbers, f"{s['rtf']:.4f}", s["checkpoint"]]
+            rows.append([str(exp_dir), *row])
+    header = ["experiment", *RESULT_HEADER]
+    return format_table([row[len(exp_dirs) == 1 :] for row in [header, *rows]])
+
+
+def compare_table(a_dir, b_dir):
+    """Lines of the table that compares two experiments on the sets and methods that both have decoded.
+
+    Raises `UserError` when there are none, or when the references differ.
+    """
+    a_sets, b_sets = decoded_sets([a_dir, b_dir])
+    common = [key for key in a_sets if key in b_sets]
+    if not common:
+        raise UserError(f"{a_dir} and {b_dir} have no set in common that was decoded by the same method; decode it")
+    rows = [COMPARE_HEADER]
+    for key in common:
+        (a, _), (b, _) = read_folder(a_sets[key]), read_folder(b_sets[key])
+        if a.refs != b.refs or a.unit != b.unit:
+            raise UserError(f"{a_sets[key]} and {b_sets[key]} have different references; decode the same set with both")
+        paired, test = compare(a, b), mapsswe(a, b)
+        interval = f"{paired.interval.low:+.2f}..{paired.interval.high:+.2f}"
+        numbers = f"{a.wer:.2f}", f"{b.wer:.2f}", f"{paired.difference:+.2f}", interval
+        rows.append((*key, *numbers, f"{paired.improvement:.3f}", f"{test.p:.4f}", str(test.segments)))
     return format_table(rows)
 
 

@@ -41,3 +41,15 @@ class SearchConfig:
                 raise ValueError(f"{name} must be at least 1")
         if self.temperature <= 0:
             raise ValueError("temperature must be positive")
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """Language models and hotwords."""
+
+    lm: str = option("", "ARPA file of an n-gram over tokens (stage 7) to add to the scores")
+    lm_scale: float = option(0.3, "weight of --lm")
+    lodr_lm: str = option("", "ARPA file of a token bigram of the training transcripts to subtract (LODR)")
+    ngram_lm_scale: float = option(-0.16, "weight of --lodr-lm, negative")
+    context_file: str = option("", "hotwords: a phrase a line, with ` :BONUS` at its end for another bonus")
+    context_score: float = option(1.5, "bonus of a hotword for each of its tokens")

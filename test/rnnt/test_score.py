@@ -5,6 +5,8 @@ import sys
 import pytest
 
 from rnnt.score import main
+from rnnt.scoring import score
+from rnnt.scoring.folder import write_folder
 
 
 @pytest.fixture
@@ -17,7 +19,8 @@ def files(tmp_path):
 def make_summary(folder, name, wer):
     folder.mkdir(parents=True)
     values = {"set": name, "wer": wer, "substitutions": 1, "deletions": 2, "insertions": 3, "words": 100, "rtf": 0.0123}
-    (folder / "summary.json").write_text(json.dumps({**values, "checkpoint": "epoch-5-avg-1"}))
+    more = {"wer_low": wer - 1, "wer_high": wer + 1, "checkpoint": "epoch-5-avg-1"}
+    (folder / "summary.json").write_text(json.dumps({**values, **more}))
 
 
 def test_wer_prints_kaldis_lines_and_writes_details(files, tmp_path, capsys):
@@ -41,12 +44,43 @@ def test_table_has_a_row_for_every_set_and_method(tmp_path, capsys):
     make_summary(tmp_path / "b" / "decode_greedy_search" / "dev", "dev", 61.25)
     main(["table", str(tmp_path / "a")])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["method", "set", "%WER", "S", "D", "I", "words", "RTF", "model"]
-    assert lines[2].split() == ["beam_search", "test", "5.50", "1", "2", "3", "100", "0.0123", "epoch-5-avg-1"]
+    assert lines[0].split() == ["method", "set", "%WER", "95%", "S", "D", "I", "words", "RTF", "model"]
+    assert lines[2].split()[:4] == ["beam_search", "test", "5.50", "4.50-6.50"]
+    assert lines[2].split()[4:] == ["1", "2", "3", "100", "0.0123", "epoch-5-avg-1"]
     assert lines[3].split()[0] == "greedy_search" and len(lines) == 4
     main(["table", str(tmp_path / "a"), str(tmp_path / "b")])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[0] == "experiment" and len(lines) == 5 and lines[4].startswith(str(tmp_path / "b"))
+
+
+def decode_folder(folder, refs, hyps):
+    report = score(refs, hyps, speakers={key: key[:2] for key in refs})
+    utterances = [{"id": key, "speaker": key[:2]} for key in refs]
+    write_folder(folder, report, utterances, {"set": "test", "rtf": 0.1, "checkpoint": "epoch-1"})
+
+
+def test_compare_two_experiments(tmp_path, capsys):
+    refs = {f"s{i % 5}-{i:02}": "one two three four" for i in range(40)}
+    worse = {key: "one too three four" if i % 2 else "one two three four" for i, key in enumerate(refs)}
+    decode_folder(tmp_path / "a" / "decode_greedy_search" / "test", refs, worse)
+    decode_folder(tmp_path / "b" / "decode_greedy_search" / "test", refs, refs)
+    decode_folder(tmp_path / "b" / "decode_beam_search" / "test", refs, refs)
+    main(["compare", str(tmp_path / "a"), str(tmp_path / "b")])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    method, name, a, b, difference, _, better, p, segments = lines[2].split()
+    assert (method, name, a, b, difference, segments) == ("greedy_search", "test", "12.50", "0.00", "-12.50", "20")
+    assert float(better) == 1.0 and float(p) < 0.001
+
+
+def test_compare_refuses_what_cannot_be_compared(tmp_path, capsys):
+    decode_folder(tmp_path / "a" / "decode_greedy_search" / "test", {"u": "one"}, {"u": "one"})
+    decode_folder(tmp_path / "b" / "decode_greedy_search" / "test", {"u": "two"}, {"u": "one"})
+    decode_folder(tmp_path / "c" / "decode_greedy_search" / "dev", {"u": "one"}, {"u": "one"})
+    for other, message in (("b", "different references"), ("c", "no set in common")):
+        with pytest.raises(SystemExit):
+            main(["compare", str(tmp_path / "a"), str(tmp_path / other)])
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["wer", "/nowhere/ref", "/nowhere/hyp"], ["table", "/nowhere"]])

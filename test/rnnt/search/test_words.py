@@ -26,5 +26,5 @@ def test_first_piece_without_a_mark_begins_a_word():
 
 
 def test_a_mark_alone_is_no_word():
-    assert words(make([3, 1], [0, 5], [0.1, 0.9]), PIECES, 0.1) == [Word("on", 0.5, 0.6, 0.9)]
+    assert words(make([3, 1], [0, 4], [0.1, 0.9]), PIECES, 0.25) == [Word("on", 1.0, 1.25, 0.9)]
     assert words(make([], [], []), PIECES, 0.1) == []
