@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from rnnt.cli import program
 from rnnt.data.config import AugmentConfig, BatchConfig
+from rnnt.errors import UserError
 from rnnt.model.config import LossConfig, ModelConfig
 from rnnt.optim.config import OptimConfig
 from rnnt.options import make_parser, parse, to_dict

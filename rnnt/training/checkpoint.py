@@ -53,14 +53,17 @@ def numbered(exp_dir, kind):
 
 
 def newest_checkpoint(exp_dir, warn):
-    """The state to continue from, or None. A checkpoint that can't be read is passed over with a warning."""
-    paths = [*numbered(exp_dir, "epoch").values(), *numbered(exp_dir, "checkpoint").values()]
-    for path in sorted(paths, key=lambda p: p.stat().st_mtime_ns, reverse=True):
-        try:
-            return path, load_checkpoint(path)
-        except UserError as error:
-            warn(f"{error}; going back to the one before")
-    return None
+    """`(path, state)` to continue from, or None. A checkpoint that can't be read is passed over with a warning."""
+    found = []
+    for kind in ("epoch", "checkpoint"):
+        for path in reversed(numbered(exp_dir, kind).values()):
+            try:
+                found.append((path, load_checkpoint(path)))
+                break
+            except UserError as error:
+                warn(f"{error}; going back to the one before")
+    # By what they hold, not by the dates of the files: a copied folder has other dates.
+    return max(found, key=lambda item: tuple(item[1]["position"][k] for k in ("epoch", "batch")), default=None)
 
 
 def remove_old(exp_dir, keep_last_k, keep_last_epochs, keep_best_epochs, dev_wer):

@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+import time
 from dataclasses import dataclass
 
 import torch
@@ -93,9 +94,10 @@ def _run_rank(rank, function, arguments, size, port):
     try:
         function(*arguments)
     except UserError as error:
-        # Every rank meets the same mistake of the user: one of them says so.
-        if rank == 0:
-            print(f"{os.path.basename(sys.argv[0])}: error: {error}", file=sys.stderr, flush=True)
+        # What every rank meets, rank 0 says; its end ends the others before they repeat it.
+        if rank > 0:
+            time.sleep(3)
+        print(f"{os.path.basename(sys.argv[0])}: error: rank {rank}: {error}", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
     finally:
         leave_world()

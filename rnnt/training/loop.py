@@ -60,7 +60,7 @@ class Trainer:
         self.log = log
         self.exp_dir = Path(options.train.exp_dir)
         self.position = Position()
-        self.tally = Tally()
+        self.tally = Tally()  # since the last progress line
         self.bad_updates = 0
         self.optimizer = make_optimizer(model, options.optim)
         device = world.device.type
@@ -104,14 +104,14 @@ class Trainer:
         batches = iter(loader(dataset, positions, options.batch.num_workers, pin_memory=pin))
         self.log.info("epoch %d: %d micro-batches, beginning with %d", now.epoch, len(plan), now.batch)
         self.parallel.train()
-        clock = Clock(self._progress(plan))
+        self.tally, clock = Tally(), Clock(self._progress(plan))
         for turn in turns:
             lr = learning_rate(options.optim, now.step, self._progress(plan))
             set_learning_rate(self.optimizer, lr)
             grad_norm = self._update([next(batches) for _ in turn.positions], turn)
             now.step += 1
             now.batch = min(now.batch + group, len(plan))
-            if now.step % options.train.log_interval == 0:
+            if now.step % options.train.log_interval == 0 or now.batch == len(plan):
                 self._report(plan, lr, grad_norm, clock)
             if now.step % options.train.save_every_n == 0 and now.batch < len(plan):
                 self._save(self.exp_dir / f"checkpoint-{now.step}.pt")
@@ -268,7 +268,6 @@ class Trainer:
                     "optimizer": self.optimizer.state_dict(),
                     "scaler": self.scaler.state_dict(),
                     "position": vars(self.position),
-                    "tally": self.tally.numbers(),
                     "identity": self.identity,
                 },
             )
@@ -297,8 +296,6 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.position = Position(**state["position"])
-        if self.world.is_main:
-            self.tally.add(**state["tally"])
         self.log.info("continuing from %s: epoch %d, micro-batch %d, update %d", path, *vars(self.position).values())
 
 

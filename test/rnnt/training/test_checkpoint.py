@@ -11,7 +11,9 @@ from rnnt.training.checkpoint import load_checkpoint, newest_checkpoint, numbere
 
 def touch(folder, *names):
     for name in names:
-        save_checkpoint(folder / name, {"x": torch.ones(2)})
+        save_checkpoint(
+            folder / name, {"x": torch.ones(2), "position": {"epoch": 2, "batch": int(name == "checkpoint-20.pt")}}
+        )
 
 
 def test_round_trip_without_pickled_code(tmp_path):
@@ -50,7 +52,7 @@ def test_newest_readable_one_is_found(tmp_path):
     (tmp_path / "checkpoint-30.pt").write_bytes(b"half")
     warnings = []
     path, _ = newest_checkpoint(tmp_path, warnings.append)
-    assert path.name == "epoch-2.pt" and "checkpoint-30.pt" in warnings[0]
+    assert path.name == "checkpoint-20.pt" and "checkpoint-30.pt" in warnings[0]
 
 
 def test_numbers_sort_as_numbers(tmp_path):
