@@ -16,6 +16,7 @@ def search(model, h_BTD, h_len_B, config, scorers=()):
     from rnnt.search.fusion import make_fusion
     from rnnt.search.greedy import greedy_search
     from rnnt.search.modified_beam import modified_beam_search
+    from rnnt.search.time_sync_beam import time_sync_beam_search
 
     if h_BTD.ndim != 3 or h_len_B.shape != h_BTD.shape[:1]:
         raise ValueError(f"h_BTD {tuple(h_BTD.shape)} and h_len_B {tuple(h_len_B.shape)} do not fit together")
@@ -23,6 +24,7 @@ def search(model, h_BTD, h_len_B, config, scorers=()):
         "greedy_search": greedy_search,
         "beam_search": beam_search,
         "modified_beam_search": modified_beam_search,
+        "time_sync_beam_search": time_sync_beam_search,
     }
     with torch.inference_mode():
         stepper = Stepper(model, make_fusion(scorers, config, model))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rnnt.options import option
 
-METHODS = ("greedy_search", "beam_search", "modified_beam_search")
+METHODS = ("greedy_search", "beam_search", "modified_beam_search", "time_sync_beam_search")
 
 
 @dataclass(frozen=True)
@@ -14,10 +14,11 @@ class SearchConfig:
     decoding_method: str = option(
         "greedy_search",
         "greedy_search: the best symbol each time; beam_search: Graves' beam search, an utterance at a time; "
-        "modified_beam_search: batched beam search with at most one symbol a frame",
+        "modified_beam_search: batched beam search with at most one symbol a frame; time_sync_beam_search: batched "
+        "beam search with up to --max-sym-per-frame symbols a frame",
         choices=METHODS,
     )
-    beam_size: int = option(4, "hypotheses kept an utterance (beam_search, modified_beam_search)")
+    beam_size: int = option(4, "hypotheses kept an utterance (beam searches)")
     max_sym_per_frame: int = option(
         10,
         "most symbols on one encoder frame (greedy_search, beam_search); it bounds the search, 1 is icefall's default",

@@ -23,7 +23,15 @@ class Context:
             tuple(part[index] for part in self.extra_state),
         )
 
-    def _combine(self, other, combine):
+    def interleave(self, other, K):
+        """K hypotheses of ours, then K of `other`, for each utterance."""
+
+        def one(a, b):
+            return torch.cat((a.unflatten(0, (-1, K)), b.unflatten(0, (-1, K))), dim=1).flatten(0, 1)
+
+        return self.combine(other, one)
+
+    def combine(self, other, combine):
         """`combine(ours, theirs)` for each tensor."""
         return Context(
             combine(self.p_NJ, other.p_NJ),
@@ -60,11 +68,11 @@ class Stepper:
             rows = torch.nonzero(emits_N).flatten()
             if not len(rows):
                 return context
-            return context._combine(
+            return context.combine(
                 self.step(context[rows], token_N[rows]), lambda old, new: old.index_copy(0, rows, new)
             )
         # On a GPU asking how many emit would cost more than stepping all.
-        return context._combine(
+        return context.combine(
             self.step(context, token_N),
             lambda old, new: torch.where(emits_N.view(-1, *[1] * (new.ndim - 1)), new, old),
         )

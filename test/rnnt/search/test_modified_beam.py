@@ -1,11 +1,9 @@
 import math
 
 import pytest
-import torch
 
 from rnnt.search import search
 from rnnt.search.config import SearchConfig
-from rnnt.search.modified_beam import merge_equal
 
 
 def config(beam, **more):
@@ -64,10 +62,3 @@ def test_length_norm_ranks_by_score_per_token(make_model, make_batch):
     [found] = search(model, *make_batch([12]), SearchConfig("modified_beam_search", beam_size=8, nbest=8))
     ratios = [h.score / (len(h.tokens) + 1) for h in found]
     assert ratios == sorted(ratios, reverse=True) and len(found) > 2
-
-
-def test_merge_equal_adds_probabilities():
-    score_BK = torch.tensor([[-1.0, -2.0, -3.0, -4.0]])
-    merged = merge_equal(score_BK, torch.tensor([[7, 8, 7, 8]]))
-    assert merged[0, :2].exp().tolist() == pytest.approx([math.exp(-1) + math.exp(-3), math.exp(-2) + math.exp(-4)])
-    assert merged[0, 2:].tolist() == [-math.inf, -math.inf]
