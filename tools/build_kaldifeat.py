@@ -76,7 +76,7 @@ def build(cache, version):
                     sources(root),
                     include_dirs=[str(root)],
                     define_macros=[("KALDIFEAT_HAS_FFT_NAMESPACE", None)],
-                    extra_compile_args=["-O2", "-w"],
+                    extra_compile_args=["-O2", "-g0", "-w"],
                 )
             ],
             cmdclass={"build_ext": BuildExtension},
@@ -108,7 +108,7 @@ def main(argv=None):
     if cached_wheel(cache, version) is None:
         build(cache, version)
     wheel = cached_wheel(cache, version)
-    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--force-reinstall"]
+    command = [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--force-reinstall"]
     subprocess.run([*command, *(["--target", str(args.target)] if args.target else []), str(wheel)], check=True)
     environment = {**os.environ, **({"PYTHONPATH": str(args.target)} if args.target else {})}
     subprocess.run([sys.executable, "-c", "import kaldifeat"], check=True, env=environment)

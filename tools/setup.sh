@@ -228,7 +228,7 @@ optional_packages() {
 
 make_kaldifeat() {
   say "kaldifeat: compiling, about 4 minutes on 2 cores"
-  if run_logged 40 "$venv/bin/python3" "$tools/build_kaldifeat.py" --cache "$tools/cache"; then
+  if run_logged 60 "$venv/bin/python3" "$tools/build_kaldifeat.py" --cache "$tools/cache"; then
     say "kaldifeat: installed"
   else
     tail -n 15 "$log" >&2
