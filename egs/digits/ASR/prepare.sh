@@ -11,6 +11,7 @@ nj=$(nproc)
 vocab_size=30
 train_set=train
 sets="train dev test test-newspeaker"
+perturb_speed="0.85 1.15"
 
 help_message="Usage: prepare.sh [options]
 
@@ -24,6 +25,7 @@ Prepares the data of connected digits, in the folder of the recipe. What is done
   --vocab-size N    BPE tokens (default: $vocab_size)
   --train-set NAME  set for the BPE model and the statistics (default: $train_set)
   --sets \"NAMES\"    all sets (default: \"$sets\")
+  --perturb-speed \"FACTORS\"  speeds of further copies of the training set (default: \"$perturb_speed\")
   --config FILE     shell file that sets any of these (stop_stage=5)
 
 Stages:
@@ -57,7 +59,7 @@ skip_stage 2 "noise manifests" "none asked for"
 # shellcheck disable=SC2086
 run_stage 3 fbank data/fbank \
   python3 "$RNNT_ROOT/local/compute_fbank.py" --config conf/fbank.yaml --manifest-dir data/manifests \
-  --out data/fbank --sets $sets --nj "$nj"
+  --out data/fbank --sets $sets --train-set "$train_set" --perturb-speed $perturb_speed --nj "$nj"
 skip_stage 4 "noise fbank" "none asked for"
 run_stage 5 "SentencePiece" "$lang" \
   python3 "$RNNT_ROOT/local/train_bpe.py" --manifest-dir data/manifests --train-set "$train_set" \

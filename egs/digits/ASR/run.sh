@@ -11,11 +11,12 @@ nj=$(nproc)
 vocab_size=30
 config=conf/train.yaml
 exp_dir=
+world_size=
 train_opts=
 decode_sets="dev test test-newspeaker"
 decode_methods="greedy_search beam_search modified_beam_search"
 beam_size=4
-decode_opts=
+decode_opts="--avg 2"
 force=false
 
 help_message="Usage: run.sh [options]
@@ -29,11 +30,13 @@ is done and goes on where it stopped.
   --vocab-size N              BPE tokens (default: $vocab_size)
   --config FILE.yaml          configuration of the training (default: $config)
   --exp-dir DIR               folder of the model and results (default: exp/ and the name of the configuration)
+  --world-size N              training processes, 1 or 2; the results are the same (default: 2 where there are two
+                              cores and no GPU: two processes of one thread are faster than one of two)
   --train-opts \"OPTIONS\"      more options of train.py, such as \"--num-epochs 3\" (default: none)
   --decode-sets \"NAMES\"       sets to decode (default: \"$decode_sets\")
   --decode-methods \"NAMES\"    (default: \"$decode_methods\")
   --beam-size N               (default: $beam_size)
-  --decode-opts \"OPTIONS\"     more options of decode.py, such as \"--avg 5\" (default: none)
+  --decode-opts \"OPTIONS\"     more options of decode.py, (default: \"$decode_opts\")
   --force true|false          decode again what is newer than the model (default: $force)
   --config FILE               a FILE not named .yaml is a shell file that sets any of these (nj=8)
 
@@ -58,6 +61,14 @@ if [ -z "$exp_dir" ]; then
   exp_dir=exp/$(basename "$config" .yaml)
 fi
 
+# An update takes two micro-batches, however they are shared.
+if [ -z "$world_size" ]; then
+  world_size=1
+  if [ "$(nproc)" -ge 2 ] && ! nvidia-smi -L >/dev/null 2>&1; then
+    world_size=2
+  fi
+fi
+
 if stage_wanted 0; then
   ./prepare.sh --dl-dir "$dl_dir" --nj "$nj" --vocab-size "$vocab_size"
 fi
@@ -67,7 +78,8 @@ if stage_wanted 1; then
   # shellcheck disable=SC2086,SC2154
   follow "$exp_dir/log/train.log" $train_cmd "$exp_dir/log/train.log" \
     train.py --config "$config" --exp-dir "$exp_dir" --manifest-dir data/cuts \
-    --bpe-model "data/lang_bpe_$vocab_size/bpe.model" $train_opts
+    --bpe-model "data/lang_bpe_$vocab_size/bpe.model" \
+    --world-size "$world_size" --accum-grad $((2 / world_size)) $train_opts
 fi
 
 # has_results METHOD: whether every set has been decoded.
