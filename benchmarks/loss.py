@@ -3,7 +3,7 @@
     python benchmarks/loss.py [--threads N] [--vocab 500 5000] [--device cpu|cuda] [--flush-denormals] [--full]
 
 One step is: simple projections, smoothed loss, ranges, joiner projections, joiner, pruned loss; forward and backward.
-All variants run in turn in each round, so that a ratio compares neighbours in time; the table shows medians. Memory is
+All variants run in turn in each round, so that a ratio compares neighbours in time; the table shows medians of times and of ratios. Memory is
 what joiner and pruned loss hold at most beyond their inputs and the gradients of inputs and parameters.
 k2 is measured where it imports (PYTHONPATH may name one that was built elsewhere).
 """
@@ -186,8 +186,8 @@ def peak_of_pruned(x: Setting, simple, pruned, library) -> float:
     return memory.mb - sum(g.numel() * g.element_size() for g in grads) / 1e6
 
 
-def measure(x: Setting, variants: dict, rounds: int) -> dict[str, float]:
-    """Median seconds of each variant, which run in turn; the first round is not counted."""
+def measure(x: Setting, variants: dict, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each variant in each round; they run in turn, and the first round is not counted."""
     seconds = {name: [] for name in variants}
     for number in range(rounds + 1):
         for name, run in variants.items():
@@ -201,7 +201,12 @@ def measure(x: Setting, variants: dict, rounds: int) -> dict[str, float]:
             if number > 0:
                 seconds[name].append(time.perf_counter() - start)
     x.clear()
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return seconds
+
+
+def ratio(seconds: list[float], others: list[float]) -> float:
+    """The median of the ratios within rounds, which a change of the machine's load leaves alone."""
+    return statistics.median(a / b for a, b in zip(seconds, others))
 
 
 def import_k2():
@@ -234,9 +239,9 @@ def main() -> None:
     torch.set_flush_denormal(args.flush_denormals)  # before torch starts threads, which inherit it
     torch.set_num_threads(args.threads)
     k2 = None if args.full else import_k2()
-    print(
-        f"torch {torch.__version__}, k2 {getattr(k2, '__version__', 'absent')}, {args.device}, {args.threads} threads"
-    )
+    version = getattr(k2, "__version__", "not measured")
+    denormals = ", denormals flushed" if args.flush_denormals else ""
+    print(f"torch {torch.__version__}, k2 {version}, {args.device}, {args.threads} threads{denormals}")
     for vocab in args.vocab:
         x = Setting(args, vocab)
         if args.full:
@@ -259,10 +264,10 @@ def main() -> None:
             joiner["k2"] = peak_of_pruned(x, k2_simple, k2_pruned, k2)
         print(f"\nV {vocab}: (B,T,R,V) float32 logits are {logits_mb:.0f} MB")
         print(f"{'':24}{'step, s':>10}{'x floor':>10}{'x ours':>10}{'step peak, MB':>16}{'joiner peak, MB':>18}")
-        for name, value in seconds.items():
+        for name, values in seconds.items():
             peak, pruned_peak = (f"{m[name]:.0f}" if name in m else "" for m in (peaks, joiner))
-            ratios = f"{value / seconds['floor']:>10.2f}{value / seconds['ours']:>10.2f}"
-            print(f"{name:24}{value:>10.3f}{ratios}{peak:>16}{pruned_peak:>18}", flush=True)
+            ratios = "".join(f"{ratio(values, seconds[other]):>10.2f}" for other in ("floor", "ours"))
+            print(f"{name:24}{statistics.median(values):>10.3f}{ratios}{peak:>16}{pruned_peak:>18}", flush=True)
 
 
 if __name__ == "__main__":

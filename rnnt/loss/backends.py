@@ -38,9 +38,18 @@ def lattice_solver(backend: str, device: torch.device):
         return recursion_reference.solve
     if backend == "k2":
         return _k2_solve
-    from . import recursion
+    return kernels_for(device).solve
 
-    return recursion.solve
+
+def kernels_for(device: torch.device):
+    """The module with the native steps for a device."""
+    if device.type == "cuda":
+        from . import kernels_triton
+
+        return kernels_triton
+    from . import kernels_cpu
+
+    return kernels_cpu
 
 
 def _k2_solve(px, py, s_len_B, t_len_B):

@@ -16,8 +16,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .backends import kernels_for
 from .band import Band
-from .lattice import delay_penalty_term
+from .lattice import delay_penalty_term, sum_type
+from .products import add_product_, linear
 
 # A tile is this share of all rows, so that the memory falls as the batch grows, but has no fewer rows than matrix
 # products need to run at full speed; on a CPU, more do not make them faster.
@@ -35,21 +37,10 @@ class Options(NamedTuple):
     seed: int
 
 
-def kernels_for(device: torch.device):
-    """The module with the element-wise steps for a device."""
-    if device.type == "cuda":
-        from . import kernels_triton
-
-        return kernels_triton
-    from . import kernels_cpu
-
-    return kernels_cpu
-
-
 class _Rows:
-    """The rows of a band, tile by tile, with the tile buffers."""
+    """The rows of a band, tile by tile."""
 
-    def __init__(self, enc_BTJ: Tensor, pred_BUJ: Tensor, vocab: int, symbols_BS: Tensor, band: Band, options: Options):
+    def __init__(self, enc_BTJ: Tensor, pred_BUJ: Tensor, symbols_BS: Tensor, band: Band, options: Options):
         self.kernels = kernels_for(enc_BTJ.device)
         self.enc_NJ, self.pred_NJ = enc_BTJ.flatten(0, 1), pred_BUJ.flatten(0, 1)
         self.options, self.band = options, band
@@ -64,7 +55,6 @@ class _Rows:
             self.most = min(self.most, MOST_ROWS_CPU)
         J = enc_BTJ.shape[2]
         self._hidden_MJ = enc_BTJ.new_empty(min(self.most, rows), J)
-        self._logits_MV = enc_BTJ.new_empty(min(self.most, rows), vocab)
 
     def tiles(self, row_K: Tensor):
         """Yields (tile number, the part of row_K that it holds)."""
@@ -79,17 +69,11 @@ class _Rows:
         return self.frame_N[n_M], context_M, self.symbol_K[context_M]
 
     def logits(self, frame_M: Tensor, context_M: Tensor, weight_VJ: Tensor, bias_V: Tensor, number: int):
-        """The activations and the logits of a tile, in its buffers; the logits in the type of the sums."""
+        """The activations (in a buffer that the next tile takes over) and the logits of a tile."""
         o, M = self.options, len(frame_M)
         args = (frame_M, context_M, o.activation, o.dropout, o.seed + number)
         hidden_MJ = self.kernels.hidden(self.enc_NJ, self.pred_NJ, *args, out=self._hidden_MJ[:M])
-        logits_MV = torch.addmm(bias_V, hidden_MJ, weight_VJ.t(), out=self._logits_MV[:M])
-        return hidden_MJ, logits_MV.to(sum_type(logits_MV.dtype))
-
-
-def sum_type(dtype: torch.dtype) -> torch.dtype:
-    """float64 for float64, else float32."""
-    return dtype if dtype == torch.float64 else torch.float32
+        return hidden_MJ, linear(hidden_MJ, weight_VJ, bias_V)
 
 
 class JoinerLoss(torch.autograd.Function):
@@ -99,7 +83,7 @@ class JoinerLoss(torch.autograd.Function):
     def forward(ctx, enc_BTJ, pred_BUJ, weight_VJ, bias_V, symbols_BS, band: Band, row_K, options: Options):
         tensors = (enc_BTJ, pred_BUJ, weight_VJ, bias_V)
         enc_BTJ, pred_BUJ, weight_VJ, bias_V = (x.detach().contiguous() for x in tensors)
-        rows = _Rows(enc_BTJ, pred_BUJ, weight_VJ.shape[0], symbols_BS, band, options)
+        rows = _Rows(enc_BTJ, pred_BUJ, symbols_BS, band, options)
         N, R = len(band.frame_N), band.R
         if row_K is None:
             row_K = torch.arange(N * R, device=enc_BTJ.device)
@@ -124,11 +108,12 @@ class JoinerLoss(torch.autograd.Function):
         *tensors, symbols_BS, px_grad_NR, py_grad_NR, usable_B, row_K = ctx.saved_tensors
         options, band = ctx.options, ctx.band
         enc_BTJ, pred_BUJ, weight_VJ, bias_V = (x.contiguous() for x in tensors)
-        rows = _Rows(enc_BTJ, pred_BUJ, weight_VJ.shape[0], symbols_BS, band, options)
+        rows = _Rows(enc_BTJ, pred_BUJ, symbols_BS, band, options)
         kind = sum_type(enc_BTJ.dtype)
         enc_grad_NJ, pred_grad_NJ, weight_grad_VJ, bias_grad_V = (
             torch.zeros_like(x, dtype=kind) for x in (rows.enc_NJ, rows.pred_NJ, weight_VJ, bias_V)
         )
+        weight_JV = weight_VJ.t().contiguous()
         row_K = _visited(row_K, px_grad_NR + py_grad_NR, options)
         g_NR = -torch.where(usable_B, g_B, 0.0).to(kind)[band.utterance_N, None]
         symbol_grad_K, blank_grad_K = ((g_NR * p).view(-1) for p in (px_grad_NR, py_grad_NR))
@@ -138,10 +123,10 @@ class JoinerLoss(torch.autograd.Function):
             grad_MV = rows.kernels.logit_grads_(
                 logits_MV, symbol_M, options.blank, symbol_grad_K[row_M], blank_grad_K[row_M]
             )
-            bias_grad_V += grad_MV.sum(0)
+            bias_grad_V += grad_MV.sum(0, dtype=kind)
             grad_MV = grad_MV.to(weight_VJ.dtype)
-            weight_grad_VJ += grad_MV.t() @ hidden_MJ
-            grad_MJ = grad_MV @ weight_VJ
+            add_product_(weight_grad_VJ, grad_MV, hidden_MJ)
+            grad_MJ = linear(grad_MV, weight_JV)
             rows.kernels.hidden_grad_(grad_MJ, hidden_MJ, options.activation, options.dropout, options.seed + number)
             rows.kernels.add_rows_(enc_grad_NJ, frame_M, grad_MJ)
             rows.kernels.add_rows_(pred_grad_NJ, context_M, grad_MJ)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .band import solve_band
+from .lattice import sum_type
 from .recursion import solve
 
 __all__ = ["add_rows_", "hidden", "hidden_grad_", "log_probs", "logit_grads_", "solve", "solve_band"]
@@ -44,7 +45,8 @@ def hidden_grad_(grad_MJ: Tensor, hidden_MJ: Tensor, activation: str, dropout: f
 
 
 def log_probs(logits_MV: Tensor, symbol_M: Tensor, blank: int) -> tuple[Tensor, Tensor]:
-    """log_softmax of float32 or float64 logits at the symbol and at blank, two (M,). Destroys the logits."""
+    """log_softmax at the symbol and at blank, two (M,) in the type of sums. Destroys the logits."""
+    logits_MV = logits_MV.to(sum_type(logits_MV.dtype))
     torch.log_softmax(logits_MV, 1, out=logits_MV)
     return logits_MV.gather(1, symbol_M[:, None])[:, 0], logits_MV[:, blank].clone()
 
@@ -52,7 +54,11 @@ def log_probs(logits_MV: Tensor, symbol_M: Tensor, blank: int) -> tuple[Tensor, 
 def logit_grads_(
     logits_MV: Tensor, symbol_M: Tensor, blank: int, symbol_grad_M: Tensor, blank_grad_M: Tensor
 ) -> Tensor:
-    """In place: from logits to the gradient of sum(symbol_grad * log p(symbol) + blank_grad * log p(blank))."""
+    """The gradient, in the type of sums, of sum(symbol_grad * log p(symbol) + blank_grad * log p(blank)).
+
+    Destroys the logits.
+    """
+    logits_MV = logits_MV.to(sum_type(logits_MV.dtype))
     torch.softmax(logits_MV, 1, out=logits_MV)
     logits_MV.mul_(-(symbol_grad_M + blank_grad_M)[:, None])
     logits_MV[:, blank] += blank_grad_M

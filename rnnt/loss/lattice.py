@@ -26,6 +26,11 @@ def check_rnnt_type(rnnt_type: str) -> None:
         raise ValueError(f"rnnt_type must be one of {', '.join(RNNT_TYPES)}, not {rnnt_type!r}")
 
 
+def sum_type(dtype: torch.dtype) -> torch.dtype:
+    """The type of sums over tensors of `dtype`: float64 for float64, else float32."""
+    return dtype if dtype == torch.float64 else torch.float32
+
+
 def delay_penalty_term(x_len: Tensor, t: Tensor, delay_penalty: float, dtype: torch.dtype) -> Tensor:
     """What the delay penalty adds to a symbol arc on frame t: delay_penalty * ((x_len - 1) / 2 - t), broadcast.
 

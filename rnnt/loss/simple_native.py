@@ -20,8 +20,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .joiner_native import kernels_for, sum_type
-from .lattice import delay_penalty_term
+from .backends import kernels_for
+from .lattice import delay_penalty_term, sum_type
 
 UTTERANCES_CPU, UTTERANCES_GPU = 1, 8
 
