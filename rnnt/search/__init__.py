@@ -1,5 +1,7 @@
 """Search: encoder output to token sequences. `search` is the one entry; the options are in `rnnt.search.config`."""
 
+WORTH_PACKING = 1000  # encoder frames; packing the weights takes about as long as searching a hundred
+
 
 def search(model, h_BTD, h_len_B, config, scorers=()):
     """Search the best token sequences of a batch.
@@ -16,6 +18,7 @@ def search(model, h_BTD, h_len_B, config, scorers=()):
     from rnnt.search.fusion import make_fusion
     from rnnt.search.greedy import greedy_search
     from rnnt.search.modified_beam import modified_beam_search
+    from rnnt.search.packed import with_packed_weights
     from rnnt.search.time_sync_beam import time_sync_beam_search
 
     if h_BTD.ndim != 3 or h_len_B.shape != h_BTD.shape[:1]:
@@ -27,5 +30,8 @@ def search(model, h_BTD, h_len_B, config, scorers=()):
         "time_sync_beam_search": time_sync_beam_search,
     }
     with torch.inference_mode():
-        stepper = Stepper(model, make_fusion(scorers, config, model))
+        joiner = model.joiner
+        if h_BTD.shape[0] * h_BTD.shape[1] >= WORTH_PACKING:
+            joiner = with_packed_weights(joiner, 64)
+        stepper = Stepper(model, joiner, make_fusion(scorers, config, model))
         return methods[config.decoding_method](stepper, h_BTD, h_len_B.to(h_BTD.device), config)

@@ -57,12 +57,12 @@ def _add(entries, key, score, path, path_score):
 
 def beam_search(stepper, h_BTD, h_len_B, config):
     """See `rnnt.search.search`. A frame takes at most beam size x (`max_sym_per_frame` + 1) expansions."""
-    e_BTJ = stepper.model.joiner.project_encoder(h_BTD) if h_BTD.shape[1] else h_BTD
+    e_BTJ = stepper.joiner.project_encoder(h_BTD) if h_BTD.shape[1] else h_BTD
     return [_beam_search_one(stepper, e_BTJ[b, :length], config) for b, length in enumerate(h_len_B.tolist())]
 
 
 def _beam_search_one(stepper, e_TJ, config):
-    root = _Node(stepper.model.blank_id, None, context=stepper.start(1, e_TJ.device))
+    root = _Node(stepper.blank_id, None, context=stepper.start(1, e_TJ.device))
     beam = {root: _Entry(0.0, None, 0.0)}
     for t in range(e_TJ.shape[0]):
         beam = _one_frame(stepper, e_TJ[t], t, beam, config)
@@ -105,13 +105,13 @@ def _score_nodes(stepper, e_J, nodes, config):
     {node: (score of blank, [(token, score, log-probability, confidence) of the best `beam_size` tokens])}; scores are
     log-probabilities with what the fusion adds.
     """
-    blank = stepper.model.blank_id
+    blank = stepper.blank_id
     for node in nodes:
         if node.context is None:
             token_N = torch.tensor([node.token], device=e_J.device)
             node.context = stepper.step(node.parent.context, token_N)
     p_NJ = torch.cat([node.context.p_NJ for node in nodes])
-    logp_NV = adjust_logits(stepper.model.joiner.logits(e_J, p_NJ), config, blank).log_softmax(dim=1)
+    logp_NV = adjust_logits(stepper.joiner.logits(e_J, p_NJ), config, blank).log_softmax(dim=1)
     score_NV = logp_NV.clone()
     if nodes[0].context.extra_NV is not None:
         score_NV += torch.cat([node.context.extra_NV for node in nodes])

@@ -46,7 +46,7 @@ class Run:
         logp_NKV: the model's log-probabilities on frame t; score_NK: the scores after the steps. A blank leaves the
         tokens as they are. Equal hypotheses are merged.
         """
-        blank, V = self.stepper.model.blank_id, logp_NKV.shape[2]
+        blank, V = self.stepper.blank_id, logp_NKV.shape[2]
         parent_NK, token_NK = pick_NK // V, pick_NK % V
         emits_NK = token_NK != blank
         chosen_NK = logp_NKV.flatten(1).gather(1, pick_NK)
@@ -66,14 +66,13 @@ class Run:
 def search_batch(stepper, h_BTD, h_len_B, config, one_frame):
     """Run `one_frame(run, e_NJ, t, beam) -> beam` over all frames; see `rnnt.search.search` for the rest."""
     B, device, K = h_BTD.shape[0], h_BTD.device, config.beam_size
-    model = stepper.model
     # Longest first: the utterances that still run are always the first n, and n is known without asking the device.
     length_B, order_B = h_len_B.cpu().sort(descending=True, stable=True)
     lengths = length_B.tolist()
     T = lengths[0] if lengths else 0
-    e_BTJ = model.joiner.project_encoder(h_BTD[:, :T])[order_B.to(device)] if T else None
+    e_BTJ = stepper.joiner.project_encoder(h_BTD[:, :T])[order_B.to(device)] if T else None
 
-    run = Run(stepper, config, Tree(), token_hashes(model.joiner.output.out_features, device))
+    run = Run(stepper, config, Tree(), token_hashes(stepper.vocab_size, device))
     final_BK = torch.full((B, K), -torch.inf, device=device)
     final_BK[:, 0] = 0.0
     node_BK = torch.full((B, K), ROOT, device=device)

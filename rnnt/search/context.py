@@ -42,24 +42,31 @@ class Context:
 
 
 class Stepper:
-    """Makes contexts and moves them on. `fusion` is a `rnnt.search.fusion.Fusion` or None."""
+    """Makes contexts and moves them on.
 
-    def __init__(self, model, fusion=None):
-        self.model = model
+    model: a transducer; joiner: its joiner, maybe prepared for many small products; fusion: a
+    `rnnt.search.fusion.Fusion` or None.
+    """
+
+    def __init__(self, model, joiner, fusion=None):
+        self.predictor = model.predictor
+        self.blank_id = model.blank_id
+        self.vocab_size = model.joiner.output.out_features
+        self.joiner = joiner
         self.fusion = fusion
 
     def start(self, N, device):
         """The `Context` of N utterances before their first token."""
-        predictor = self.model.predictor
-        g_ND, state = predictor.step(predictor.start(N, device), predictor.initial_state(N, device))
+        first_N, before = self.predictor.start(N, device), self.predictor.initial_state(N, device)
+        g_ND, state = self.predictor.step(first_N, before)
         extra_NV, extra_state = self.fusion.start(N, device) if self.fusion else (None, ())
-        return Context(self.model.joiner.project_predictor(g_ND), state, extra_NV, extra_state)
+        return Context(self.joiner.project_predictor(g_ND), state, extra_NV, extra_state)
 
     def step(self, context, token_N):
         """The `Context` after one more token for each hypothesis."""
-        g_ND, state = self.model.predictor.step(token_N, context.state)
+        g_ND, state = self.predictor.step(token_N, context.state)
         extra_NV, extra_state = self.fusion.step(token_N, context.extra_state) if self.fusion else (None, ())
-        return Context(self.model.joiner.project_predictor(g_ND), state, extra_NV, extra_state)
+        return Context(self.joiner.project_predictor(g_ND), state, extra_NV, extra_state)
 
     def advance(self, context, token_N, emits_N):
         """Step where `emits_N`; the other hypotheses stay as they are."""

@@ -29,8 +29,8 @@ def greedy_search(stepper, h_BTD, h_len_B, config):
     One host synchronisation an iteration (how many utterances are left).
     """
     B, T, _ = h_BTD.shape
-    model, device = stepper.model, h_BTD.device
-    e_FJ = model.joiner.project_encoder(h_BTD).flatten(0, 1) if T else None
+    blank, device = stepper.blank_id, h_BTD.device
+    e_FJ = stepper.joiner.project_encoder(h_BTD).flatten(0, 1) if T else None
     found = []
     score_B = torch.zeros(B, device=device)
     row_N = torch.nonzero(h_len_B > 0).flatten()
@@ -44,12 +44,12 @@ def greedy_search(stepper, h_BTD, h_len_B, config):
         frame_NW = at_N[:, None] + ahead_W
         inside_NW = frame_NW < len_N[:, None]
         e_NWJ = e_FJ[row_N[:, None] * T + frame_NW.clamp(max=T - 1)]
-        logits_NWV = adjust_logits(model.joiner.logits(e_NWJ, context.p_NJ[:, None]), config, model.blank_id)
+        logits_NWV = adjust_logits(stepper.joiner.logits(e_NWJ, context.p_NJ[:, None]), config, blank)
         fused_NWV = logits_NWV if context.extra_NV is None else logits_NWV + context.extra_NV[:, None]
         top_NW, token_NW = fused_NWV.max(dim=2)
         score_NW = top_NW - logits_NWV.logsumexp(dim=2)
 
-        label_NW = (token_NW != model.blank_id) & inside_NW
+        label_NW = (token_NW != blank) & inside_NW
         has_N = label_NW.any(dim=1)
         first_N = label_NW.byte().argmax(dim=1)
         steps_N = torch.where(has_N, first_N, len(ahead_W))  # frames passed before the label

@@ -14,10 +14,9 @@ def modified_beam_search(stepper, h_BTD, h_len_B, config):
 
 
 def _one_frame(run, e_NJ, t, beam):
-    model = run.stepper.model
     N, K = beam.score_NK.shape
-    logits_NKV = model.joiner.logits(e_NJ[:, None], beam.context.p_NJ.view(N, K, -1))
-    logp_NKV = adjust_logits(logits_NKV, run.config, model.blank_id).log_softmax(dim=2)
+    logits_NKV = run.stepper.joiner.logits(e_NJ[:, None], beam.context.p_NJ.view(N, K, -1))
+    logp_NKV = adjust_logits(logits_NKV, run.config, run.stepper.blank_id).log_softmax(dim=2)
     total_NKV = logp_NKV + beam.score_NK[:, :, None]
     if beam.context.extra_NV is not None:
         total_NKV += beam.context.extra_NV.view_as(total_NKV)

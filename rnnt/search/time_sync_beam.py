@@ -18,11 +18,11 @@ def time_sync_beam_search(stepper, h_BTD, h_len_B, config):
 
 
 def _one_frame(run, e_NJ, t, beam):
-    model, blank = run.stepper.model, run.stepper.model.blank_id
+    blank = run.stepper.blank_id
     N, K = beam.score_NK.shape
     closed, open_ = None, beam
     for symbols in range(run.config.max_sym_per_frame + 1):
-        logits_NKV = model.joiner.logits(e_NJ[:, None], open_.context.p_NJ.view(N, K, -1))
+        logits_NKV = run.stepper.joiner.logits(e_NJ[:, None], open_.context.p_NJ.view(N, K, -1))
         logp_NKV = adjust_logits(logits_NKV, run.config, blank).log_softmax(dim=2)
         ended = Beam(open_.score_NK + logp_NKV[:, :, blank], open_.hash_NK, open_.node_NK, open_.context)
         closed = ended if closed is None else merge_beams(closed, ended)
