@@ -1,7 +1,7 @@
 """Program: decode sets with a trained model and score them.
 
-Writes ref.trn, hyp.trn, wer, errors.txt, utterances.jsonl and summary.json of each set to
-<exp-dir>/decode_<decoding-method>/<set>/.
+Writes ref.trn, hyp.trn, wer, errors.txt, utterances.jsonl, report.html and summary.json of each set
+to <exp-dir>/decode_<decoding-method>/<set>/.
 """
 
 import os

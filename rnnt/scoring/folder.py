@@ -2,7 +2,7 @@
 
 ref.trn, hyp.trn (sclite's form), wer (Kaldi's summary lines), errors.txt (confusions and aligned errors),
 utterances.jsonl (an object an utterance: id, speaker, seconds, audio, score, words with times and confidences,
-n-best list) and summary.json.
+n-best list), report.html (to look at) and summary.json.
 """
 
 import json
@@ -11,6 +11,7 @@ from pathlib import Path
 from rnnt.errors import UserError
 from rnnt.files import atomic_write, read_json, write_json
 from rnnt.scoring.bootstrap import wer_interval
+from rnnt.scoring.page import write_page
 from rnnt.scoring.report import score
 from rnnt.scoring.trn import read_texts, write_trn
 
@@ -34,6 +35,7 @@ def write_folder(folder, report, utterances, summary):
     interval = wer_interval(report)
     numbers = {"wer_low": round(interval.low, 4), "wer_high": round(interval.high, 4), "groups": interval.groups}
     summary = {**report.summary(), **numbers, **summary}
+    write_page(folder / "report.html", report, utterances, summary, "/".join(folder.parts[-3:]))
     write_json(folder / "summary.json", summary)
     return summary
 

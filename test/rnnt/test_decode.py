@@ -18,7 +18,7 @@ from rnnt.search.config import METHODS
 from rnnt.training.config import TrainConfig
 
 FEATURES = FeatureConfig(sampling_rate=8000, num_mel_bins=20)
-FILES = {"ref.trn", "hyp.trn", "wer", "errors.txt", "utterances.jsonl", "summary.json"}
+FILES = {"ref.trn", "hyp.trn", "wer", "errors.txt", "utterances.jsonl", "report.html", "summary.json"}
 WORDS = ["one", "two", "three", "four", "five"]
 
 
