@@ -7,6 +7,7 @@
 Started again with the same --exp-dir it continues by itself, in the middle of an epoch too.
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 from rnnt.cli import program
@@ -40,6 +41,19 @@ def print_model(model):
     print(f"{'parameters':60s} {'':24s} {sum(p.numel() for p in model.parameters()):>12,d}")
 
 
+def usable_backend(name):
+    """The name of the loss backend, with auto resolved; `UserError` where it can't be used here."""
+    from rnnt.loss.backends import import_k2, resolve
+
+    backend = resolve(name)
+    if backend == "k2":
+        try:
+            import_k2()
+        except ValueError as error:
+            raise UserError(f"--loss-backend k2: {error}; native gives the same numbers") from None
+    return backend
+
+
 def run(options):
     """Train on this rank."""
     import numpy as np
@@ -61,6 +75,7 @@ def run(options):
     from rnnt.training.loop import Trainer
 
     train, folder = options.train, options.train.manifest_dir
+    backend = usable_backend(options.loss.loss_backend)
     set_threads(train.threads, train.world_size)
     features = read_feature_config(f"{folder}/features.json")
     tokenizer = Tokenizer.load(train.bpe_model)
@@ -81,7 +96,8 @@ def run(options):
     if train.use_fp16 and world.device.type == "cpu":
         raise UserError("--use-fp16 needs a GPU; on a CPU use --use-bf16, or neither")
     log = set_up_log(train.exp_dir, world.is_main)
-    configs = {**vars(options), "model": model_config, "features": features}
+    loss = dataclasses.replace(options.loss, loss_backend=backend)
+    configs = {**vars(options), "model": model_config, "loss": loss, "features": features}
     if world.is_main:
         write_experiment(train.exp_dir, configs, train.bpe_model)
     log.info(
@@ -90,7 +106,7 @@ def run(options):
     log.info(
         "model: %s parameters; loss backend: %s",
         f"{sum(p.numel() for p in model.parameters()):,}",
-        options.loss.loss_backend,
+        backend,
     )
     log.info("data: %.1f h in %d utterances", manifests["train"].durations.sum() / 3600, len(manifests["train"]))
     identity = {

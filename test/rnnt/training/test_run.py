@@ -150,11 +150,13 @@ def test_another_plan_is_refused_only_in_the_middle_of_an_epoch(tmp_path, toy_ar
         ({"manifest_dir": "/nowhere"}, "/nowhere/features.json: no such file"),
         ({"bpe_model": "/nowhere/bpe.model"}, "no such BPE model"),
         ({"train_set": "other"}, "other.jsonl: no such manifest"),
+        ({"loss_backend": "k2"}, "--loss-backend k2: backend k2 needs a k2 built for torch"),
         ({"use_fp16": "true"}, "--use-fp16 needs a GPU"),
         ({"vocab_size": 500}, "--vocab-size is 500, but the tokenizer have"),
     ],
 )
-def test_bad_input_is_one_line(tmp_path, toy_argv, capsys, options, words):
+def test_bad_input_is_one_line(tmp_path, toy_argv, capsys, monkeypatch, options, words):
+    monkeypatch.setitem(sys.modules, "k2", None)
     with pytest.raises(SystemExit) as stop:
         main(toy_argv(tmp_path / "exp", **options))
     assert stop.value.code == 1
