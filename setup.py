@@ -39,6 +39,8 @@ setup(
             "train.py = rnnt.train:main",
             "decode.py = rnnt.decode:main",
             "score.py = rnnt.score:main",
+            "export_model.py = rnnt.export_model:main",
+            "transcribe.py = rnnt.transcribe:main",
         ]
     },
 )

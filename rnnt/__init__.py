@@ -7,3 +7,14 @@ R prune range. `x_BTF` is a (batch, frames, features) tensor; lengths are `x_len
 """
 
 __version__ = "0.1.0"
+
+
+def load_model(path, device="auto"):
+    """The model of a model directory, which export_model.py writes: a `rnnt.transcription.recognizer.Recognizer`.
+
+    `load_model("model").transcribe("speech.wav").text` is the text. device: `auto` (a GPU if there is one), `cpu` or
+    `cuda`. Raises `UserError` (a message for the user) when the directory is incomplete.
+    """
+    from rnnt.transcription.recognizer import load_recognizer
+
+    return load_recognizer(path, device)

@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "data": BASE | {"text"},
     "search": BASE | {"model"},
     "training": BASE | {"model", "loss", "data", "text", "optim", "search", "scoring"},
+    "transcription": BASE | {"model", "data", "text", "search", "training"},
 }
 HEAVY = {"torch", "lhotse", "numpy", "sentencepiece", "matplotlib", "tensorboard", "jiwer"}
 OPTIONAL = {"k2", "kaldifeat", "torchaudio", "triton", "kenlm", "espeakng_loader", "sherpa_onnx"}

@@ -1,0 +1,1 @@
+"""Transcription: audio files of any length to text with times, and the model directories that hold all it needs."""
