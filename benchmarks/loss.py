@@ -3,8 +3,8 @@
     python benchmarks/loss.py [--threads N] [--vocab 500 5000] [--device cpu|cuda] [--flush-denormals] [--full]
 
 One step is: simple projections, smoothed loss, ranges, joiner projections, joiner, pruned loss; forward and backward.
-All variants run in turn in each round, so that a ratio compares neighbours in time; the table shows medians of times and of ratios. Memory is
-what joiner and pruned loss hold at most beyond their inputs and the gradients of inputs and parameters.
+All variants run in turn in each round, so that a ratio compares neighbours in time; the table shows medians of times
+and of ratios. Memory is what joiner and pruned loss hold at most beyond their inputs and all gradients of these.
 k2 is measured where it imports (PYTHONPATH may name one that was built elsewhere).
 """
 
@@ -54,8 +54,12 @@ class Setting:
             leaf.grad = None
 
 
+def ours_project(layer: nn.Linear, x: Tensor) -> Tensor:
+    return ours.projection(x, layer.weight, layer.bias)
+
+
 def ours_simple(x: Setting, backend: str):
-    am, lm = x.simple_am(x.enc_BTD), x.simple_lm(x.pred_BUD)
+    am, lm = ours_project(x.simple_am, x.enc_BTD), ours_project(x.simple_lm, x.pred_BUD)
     loss_B, px_grad, py_grad = ours.smoothed_loss(
         am, lm, x.symbols_BS, x.x_len_B, x.y_len_B, blank_id=0, lm_only_scale=0.25, am_only_scale=0.0, backend=backend
     )
@@ -82,17 +86,24 @@ def k2_pruned(x: Setting, enc, pred, ranges, k2):
     return k2.rnnt_loss_pruned(logits, x.symbols_BS, ranges, 0, x.boundary, reduction="sum")
 
 
-def step(x: Setting, simple, pruned, library) -> None:
+def ours_step(x: Setting) -> None:
     """A whole training step of both losses."""
-    simple_loss, ranges = simple(x, library)
-    pruned_loss = pruned(x, x.joint_am(x.enc_BTD), x.joint_lm(x.pred_BUD), ranges, library)
+    simple_loss, ranges = ours_simple(x, "auto")
+    enc, pred = ours_project(x.joint_am, x.enc_BTD), ours_project(x.joint_lm, x.pred_BUD)
+    (0.5 * simple_loss + ours_pruned(x, enc, pred, ranges, "auto")).backward()
+
+
+def k2_step(x: Setting, k2) -> None:
+    """The same with k2."""
+    simple_loss, ranges = k2_simple(x, k2)
+    pruned_loss = k2_pruned(x, x.joint_am(x.enc_BTD), x.joint_lm(x.pred_BUD), ranges, k2)
     (0.5 * simple_loss + pruned_loss).backward()
 
 
 def full_step(x: Setting, backend: str) -> None:
     """A whole training step of the full-sum loss."""
     args = (x.output.weight, x.output.bias, x.symbols_BS, x.x_len_B, x.y_len_B)
-    enc, pred = x.joint_am(x.enc_BTD), x.joint_lm(x.pred_BUD)
+    enc, pred = ours_project(x.joint_am, x.enc_BTD), ours_project(x.joint_lm, x.pred_BUD)
     ours.full_joiner_loss(enc, pred, *args, blank_id=0, backend=backend)[0].sum().backward()
 
 
@@ -247,9 +258,9 @@ def main() -> None:
         if args.full:
             variants = {"floor": Floor(x, full=True), "ours": lambda x=x: full_step(x, "auto")}
         else:
-            variants = {"floor": Floor(x), "ours": lambda x=x: step(x, ours_simple, ours_pruned, "auto")}
+            variants = {"floor": Floor(x), "ours": lambda x=x: ours_step(x)}
         if k2:
-            variants["k2"] = lambda x=x: step(x, k2_simple, k2_pruned, k2)
+            variants["k2"] = lambda x=x: k2_step(x, k2)
         seconds = measure(x, variants, args.rounds)
         peaks = {}
         for name, run in variants.items():

@@ -20,6 +20,7 @@ _HOME = {
     "prune_ranges": "pruning",
     "pruned_joiner_loss": "joiner",
     "full_joiner_loss": "joiner",
+    "projection": "products",
 }
 
 __all__ = sorted(_HOME)

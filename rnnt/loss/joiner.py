@@ -10,6 +10,7 @@ from .backends import resolve
 from .band import pack
 from .joiner_native import JoinerLoss, Options
 from .lattice import check_rnnt_type
+from .products import autocast_type
 
 
 def pruned_joiner_loss(
@@ -103,11 +104,7 @@ def _joiner_loss(
 
 def cast_for_autocast(*tensors: Tensor) -> list[Tensor]:
     """The tensors in one type: that of autocast where it is on, else the widest of theirs."""
-    device_type = tensors[0].device.type
-    if not hasattr(torch, "get_autocast_dtype"):  # torch before 2.4, where k2's releases on PyPI are tested
-        enabled, dtype = torch.is_autocast_cpu_enabled(), torch.get_autocast_cpu_dtype()
-    else:
-        enabled, dtype = torch.is_autocast_enabled(device_type), torch.get_autocast_dtype(device_type)
-    if not enabled:
+    dtype = autocast_type(tensors[0].device.type)
+    if dtype is None:
         dtype = max((x.dtype for x in tensors), key=lambda kind: torch.finfo(kind).bits)
     return [x.to(dtype) for x in tensors]

@@ -25,7 +25,7 @@ from .products import add_product_, linear
 # products need to run at full speed; on a CPU, more do not make them faster.
 TILES = 16
 LEAST_ROWS = 512
-MOST_ROWS_CPU = 2048
+MOST_ROWS_CPU = 1024
 
 
 class Options(NamedTuple):

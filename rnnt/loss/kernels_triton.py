@@ -26,7 +26,7 @@ def _kept(row, column, J, seed, dropout):
     return tl.where(tl.rand(seed, place) >= dropout, 1.0 / (1.0 - dropout), 0.0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M", "seed"])
 def _hidden_kernel(
     enc_ptr, pred_ptr, frame_ptr, context_ptr, out_ptr, M, J, seed, dropout,
     TANH: tl.constexpr, DROPOUT: tl.constexpr, SUM: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
@@ -68,7 +68,7 @@ def hidden(
     return out
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M", "seed"])
 def _hidden_grad_kernel(
     grad_ptr, hidden_ptr, M, J, seed, dropout,
     TANH: tl.constexpr, DROPOUT: tl.constexpr, SUM: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
