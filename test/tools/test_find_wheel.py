@@ -39,8 +39,9 @@ PAGE = "\n".join(
 class Handler(http.server.SimpleHTTPRequestHandler):
     def do_GET(self):
         if "slow" in self.path:
-            time.sleep(30)
-        super().do_GET()
+            time.sleep(30)  # the client is gone by then
+        else:
+            super().do_GET()
 
     def log_message(self, *arguments):
         pass

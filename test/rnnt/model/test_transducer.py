@@ -25,7 +25,7 @@ def data(lengths=(23, 40, 31), texts=((1, 2, 3), (4, 5), ()), seed=0):
     return x_BTF, torch.tensor(lengths), y_BS, torch.tensor([len(t) for t in texts])
 
 
-@pytest.mark.parametrize("bidirectional, factor", itertools.product([False, True], [2, 4, 8]))
+@pytest.mark.parametrize("bidirectional, factor", list(itertools.product([False, True], [2, 4, 8])))
 def test_encoder_ignores_padding_and_company(bidirectional, factor):
     torch.manual_seed(0)
     model = Transducer(config(encoder_bidirectional=bidirectional, subsampling_factor=factor)).eval()
