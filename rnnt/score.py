@@ -29,8 +29,8 @@ def make_parser():
         help="compare two experiments",
         allow_abbrev=False,
         description="For each set that both experiments decoded by the same method: the difference of the WERs with "
-        "its 95 % bootstrap interval, the probability that B is better (both over speakers where they are known), and "
-        "the p value of the matched-pairs sentence-segment test.",
+        "its 95 % bootstrap interval, the probability that B is better (both over speakers where five or more are "
+        "known), and the p value of the matched-pairs sentence-segment test.",
     )
     compare.add_argument("a", metavar="A", help="experiment folder of the baseline")
     compare.add_argument("b", metavar="B", help="experiment folder of the other system")

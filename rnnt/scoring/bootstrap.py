@@ -1,7 +1,8 @@
 """Intervals and comparisons by the bootstrap (Bisani & Ney, Bootstrap estimates for confidence intervals in ASR
 performance evaluation, ICASSP 2004): the test set is drawn anew, with replacement, many times.
 
-Whole speakers are drawn where speakers are known, because the utterances of one speaker are not independent.
+Whole speakers are drawn where at least five are known, because the utterances of one speaker are not independent; of
+fewer speakers a spread can't be estimated, so then utterances are drawn.
 """
 
 from dataclasses import dataclass
@@ -9,16 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 
 REPLICATES = 10_000
+FEWEST_SPEAKERS = 5
 MOST_DRAWS = 200_000_000  # replicates x groups; beyond it there are fewer replicates, and each is all the more exact
 
 
 @dataclass(frozen=True)
 class Interval:
-    """95 % interval of a rate in percent, over how many groups (speakers or utterances)."""
+    """95 % interval of a rate in percent, from so many groups, which are "speakers" or "utterances"."""
 
     low: float
     high: float
     groups: int
+    drawn: str
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,13 @@ class Comparison:
 
 
 def _groups(report):
-    """Arrays (G,) of group numbers by utterance, and the number of groups."""
-    names = [report.speakers.get(key) or f"utterance {key}" for key in report.alignments]
-    _, numbers = np.unique(names, return_inverse=True)
-    return numbers, int(numbers.max(initial=-1)) + 1
+    """Group numbers (utterances,), the number of groups, and what they are."""
+    keys = list(report.alignments)
+    names = [report.speakers.get(key) or f"utterance {key}" for key in keys]
+    if len(set(report.speakers.values())) >= FEWEST_SPEAKERS:
+        _, numbers = np.unique(names, return_inverse=True)
+        return numbers, int(numbers.max()) + 1, "speakers"
+    return np.arange(len(keys)), len(keys), "utterances"
 
 
 def _sums(values, numbers, groups):
@@ -59,24 +65,24 @@ def _rates(errors, words):
 
 def wer_interval(report, seed=0):
     """95 % `Interval` of the error rate of a `Report`: the middle 95 % of the replicates."""
-    numbers, G = _groups(report)
+    numbers, G, drawn = _groups(report)
     if G == 0:
-        return Interval(0.0, 0.0, 0)
+        return Interval(0.0, 0.0, 0, drawn)
     counts = report.counts_by_utterance.values()
     errors = _sums([c.errors for c in counts], numbers, G)
     words = _sums([c.length for c in counts], numbers, G)
     sums = _resample(np.stack((errors, words), axis=1), seed)
     low, high = np.percentile(_rates(sums[:, 0], sums[:, 1]), [2.5, 97.5])
-    return Interval(float(low), float(high), G)
+    return Interval(float(low), float(high), G, drawn)
 
 
 def compare(a, b, seed=0):
     """`Comparison` of two `Report`s on the same references; both are drawn alike, so that the pairing counts."""
     if list(a.alignments) != list(b.alignments):
         raise ValueError("the two reports must have the same utterances in the same order")
-    numbers, G = _groups(a)
+    numbers, G, drawn = _groups(a)
     if G == 0:
-        return Comparison(0.0, Interval(0.0, 0.0, 0), 0.5)
+        return Comparison(0.0, Interval(0.0, 0.0, 0, drawn), 0.5)
     columns = [
         [c.errors for c in a.counts_by_utterance.values()],
         [c.errors for c in b.counts_by_utterance.values()],
@@ -86,4 +92,4 @@ def compare(a, b, seed=0):
     differences = _rates(sums[:, 1], sums[:, 2]) - _rates(sums[:, 0], sums[:, 2])
     low, high = np.percentile(differences, [2.5, 97.5])
     better = float(np.mean(differences < 0) + 0.5 * np.mean(differences == 0))
-    return Comparison(b.wer - a.wer, Interval(float(low), float(high), G), better)
+    return Comparison(b.wer - a.wer, Interval(float(low), float(high), G, drawn), better)

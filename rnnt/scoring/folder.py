@@ -33,7 +33,8 @@ def write_folder(folder, report, utterances, summary):
     with atomic_write(folder / "utterances.jsonl") as file:
         file.writelines(json.dumps(utterance, ensure_ascii=False) + "\n" for utterance in utterances)
     interval = wer_interval(report)
-    numbers = {"wer_low": round(interval.low, 4), "wer_high": round(interval.high, 4), "groups": interval.groups}
+    numbers = {"wer_low": round(interval.low, 4), "wer_high": round(interval.high, 4)}
+    numbers.update(groups=interval.groups, drawn=interval.drawn)
     summary = {**report.summary(), **numbers, **summary}
     write_page(folder / "report.html", report, utterances, summary, "/".join(folder.parts[-3:]))
     write_json(folder / "summary.json", summary)

@@ -76,8 +76,9 @@ def _by_speaker(report):
 
 
 def _facts(summary):
+    drawn = f"{summary['groups']} {summary['drawn']}"
     shown = {
-        "95 % interval": f"{summary['wer_low']:.2f} - {summary['wer_high']:.2f} % ({summary['groups']} groups)",
+        "95 % interval": f"{summary['wer_low']:.2f} - {summary['wer_high']:.2f} % ({drawn})",
         "model": summary.get("checkpoint"),
         "audio": f"{summary['audio_seconds'] / 3600:.3f} h" if "audio_seconds" in summary else None,
         "real-time factor": summary.get("rtf"),

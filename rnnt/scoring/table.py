@@ -24,7 +24,7 @@ def format_table(rows):
 def result_table(exp_dirs):
     """Lines of the table of all decoded sets; the experiment is a column when there are several.
 
-    The interval is that of the bootstrap over speakers, or over utterances where the speakers aren't known.
+    The interval is that of the bootstrap over speakers, or over utterances where fewer than five are known.
     """
     rows = []
     for exp_dir, folders in zip(exp_dirs, decoded_sets(exp_dirs)):

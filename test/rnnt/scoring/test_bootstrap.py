@@ -21,14 +21,17 @@ def test_interval_agrees_with_the_binomial_one():
     assert interval.high - interval.low == pytest.approx(2 * expected, rel=0.25)
 
 
-def test_speakers_are_drawn_whole():
-    """All errors in one speaker of four: drawing speakers gives a far wider interval than drawing utterances."""
+def test_speakers_are_drawn_whole_where_there_are_enough():
+    """All errors in one speaker of five: drawing speakers gives a far wider interval than drawing utterances."""
     refs = {f"u{i}": "a b" for i in range(40)}
-    hyps = {key: "x y" if i % 4 == 0 else "a b" for i, key in enumerate(refs)}
-    alone = wer_interval(score(refs, hyps))
-    by_speaker = wer_interval(score(refs, hyps, speakers={key: f"s{i % 4}" for i, key in enumerate(refs)}))
-    assert by_speaker.groups == 4 and by_speaker.low == 0.0
+    hyps = {key: "x y" if i % 5 == 0 else "a b" for i, key in enumerate(refs)}
+    alone, by_speaker, too_few = (
+        wer_interval(score(refs, hyps, speakers={key: f"s{i % n}" for i, key in enumerate(refs)} if n else None))
+        for n in (0, 5, 4)
+    )
+    assert (by_speaker.groups, by_speaker.drawn, by_speaker.low) == (5, "speakers", 0.0)
     assert by_speaker.high - by_speaker.low > 2 * (alone.high - alone.low)
+    assert too_few == alone and alone.drawn == "utterances"
 
 
 def test_same_seed_same_interval():

@@ -18,7 +18,13 @@ def write(folder):
 def test_what_is_written_is_read(tmp_path):
     report, summary = write(tmp_path / "test")
     again, stored = read_folder(tmp_path / "test")
-    assert stored == summary and summary["set"] == "test" and summary["groups"] == 2 and summary["missing"] == 1
+    assert (
+        stored == summary
+        and summary["set"] == "test"
+        and summary["groups"] == 3
+        and summary["drawn"] == "utterances"
+        and summary["missing"] == 1
+    )
     assert again.summary() == report.summary() and again.speakers == report.speakers
     assert list(again.error_lines()) == list(report.error_lines())
     assert (tmp_path / "test" / "wer").read_text().splitlines() == report.summary_lines()
