@@ -11,6 +11,7 @@ STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 70em; padding: 0 1em; color: #222; }
 h1 { font-size: 1.4em; } h2 { font-size: 1.1em; margin-top: 2em; }
 table { border-collapse: collapse; } td, th { padding: .15em .8em .15em 0; text-align: left; vertical-align: top; }
+th { white-space: nowrap; } .words { margin-top: .2em; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 .track { width: 22em; background: #eee; } .bar { height: 1em; background: #4a7ab5; }
 .words td { font-family: ui-monospace, monospace; padding-right: .6em; }
