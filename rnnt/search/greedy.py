@@ -7,7 +7,7 @@ label ("label looping", Bataev et al., 2024, arXiv:2406.06220). Iterations numbe
 
 import torch
 
-from rnnt.search.context import adjust_logits, confidence
+from rnnt.search.context import adjust_logits, entropy_confidence
 from rnnt.search.result import Hypothesis
 
 # Frames scored in an iteration, over all utterances. Looking further ahead means fewer iterations but more joiner work
@@ -47,7 +47,10 @@ def greedy_search(stepper, h_BTD, h_len_B, config):
         logits_NWV = adjust_logits(stepper.joiner.logits(e_NWJ, context.p_NJ[:, None]), config, blank)
         fused_NWV = logits_NWV if context.extra_NV is None else logits_NWV + context.extra_NV[:, None]
         top_NW, token_NW = fused_NWV.max(dim=2)
-        score_NW = top_NW - logits_NWV.logsumexp(dim=2)
+        # logsumexp, with the maximum that is there already: it takes half of the time.
+        peak_NW = top_NW if context.extra_NV is None else logits_NWV.amax(dim=2)
+        total_NW = peak_NW + (logits_NWV - peak_NW[:, :, None]).exp_().sum(dim=2).log_()
+        score_NW = top_NW - total_NW
 
         label_NW = (token_NW != blank) & inside_NW
         has_N = label_NW.any(dim=1)
@@ -55,10 +58,14 @@ def greedy_search(stepper, h_BTD, h_len_B, config):
         steps_N = torch.where(has_N, first_N, len(ahead_W))  # frames passed before the label
         score_B.index_add_(0, row_N, score_NW.where(inside_NW & (ahead_W <= steps_N[:, None]), 0.0).sum(dim=1))
         token_N = token_NW.gather(1, first_N[:, None]).squeeze(1)
-        logp_NV = logits_NWV[torch.arange(len(row_N), device=device), first_N].log_softmax(dim=1)
-        logp_N = logp_NV.gather(1, token_N[:, None]).squeeze(1)
+        at_label = (torch.arange(len(row_N), device=device), first_N)
+        logp_N = logits_NWV[(*at_label, token_N)] - total_NW[at_label]
+        if config.confidence == "entropy":
+            sure_N = entropy_confidence(logits_NWV[at_label].log_softmax(dim=1))
+        else:
+            sure_N = logp_N.exp()
         label_3N = torch.stack((row_N, torch.where(has_N, token_N, -1), at_N + first_N))
-        found.append((label_3N, torch.stack((logp_N, confidence(logp_NV, logp_N, config)))))
+        found.append((label_3N, torch.stack((logp_N, sure_N))))
 
         count_N = torch.where(steps_N == 0, count_N, 0) + has_N
         full_N = count_N >= config.max_sym_per_frame
