@@ -22,7 +22,12 @@ def hidden(
     """activation(enc[frame] + pred[context]), of which `dropout` is zeroed and the rest scaled up, (M,J)."""
     torch.index_select(enc_NJ, 0, frame_M, out=out)
     out.add_(pred_NJ.index_select(0, context_M))
-    torch.tanh_(out) if activation == "tanh" else torch.relu_(out)
+    if activation == "relu":
+        out.relu_()
+    elif out.dtype == sum_type(out.dtype):
+        out.mul_(2).sigmoid_().mul_(2).sub_(1)  # is tanh but for rounding (2e-7), and five times as fast
+    else:
+        out.tanh_()
     if dropout > 0:
         out.mul_(_kept(out, dropout, seed))
     return out

@@ -77,14 +77,14 @@ def _solve_kernel(
 
     last = (first + frames - 1) * R
     last_lane = symbols - tl.load(start_ptr + first + frames - 1, mask=frames > 0, other=0).to(tl.int32)
-    there = (frames > 0) & (last_lane >= 0) & (last_lane < R)
-    end = tl.load(a_ptr + last + last_lane, mask=there, other=_LOG_ZERO)
-    end += tl.load(py_ptr + last + last_lane, mask=there, other=_LOG_ZERO)
+    known = (frames > 0) & (last_lane >= 0) & (last_lane < R)
+    end = tl.load(a_ptr + last + last_lane, mask=known, other=_LOG_ZERO)
+    end += tl.load(py_ptr + last + last_lane, mask=known, other=_LOG_ZERO)
     if not REGULAR:
-        there = (frames > 0) & (last_lane > 0) & (last_lane <= R)
-        other = tl.load(a_ptr + last + last_lane - 1, mask=there, other=_LOG_ZERO)
-        other += tl.load(px_ptr + last + last_lane - 1, mask=there, other=_LOG_ZERO)
-        end = _log_add(end, other)
+        known = (frames > 0) & (last_lane > 0) & (last_lane <= R)
+        end_symbol = tl.load(a_ptr + last + last_lane - 1, mask=known, other=_LOG_ZERO)
+        end_symbol += tl.load(px_ptr + last + last_lane - 1, mask=known, other=_LOG_ZERO)
+        end = _log_add(end, end_symbol)
     end = tl.where((frames == 0) & (symbols == 0), 0.0, end)
     has_path = end > _LOG_ZERO / 2
     tl.store(score_ptr + b, tl.where(has_path, end, float("-inf")))

@@ -22,7 +22,7 @@ runs_here = pytest.mark.skipif(
 
 @pytest.mark.skipif(INTERPRETED or DEVICE.type == "cuda", reason="only starts the tests below")
 def test_all_of_this_file_in_the_interpreter():
-    command = [sys.executable, "-m", "pytest", "-q", "--import-mode=importlib", "-p", "no:cacheprovider", __file__]
+    command = [sys.executable, "-m", "pytest", "--import-mode=importlib", "-p", "no:cacheprovider", __file__]
     root = str(Path(__file__).resolve().parents[3])
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     env = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": path}
