@@ -7,6 +7,7 @@ score.py table EXP_DIR...  one table of all decoded sets: method, set, WER with 
 import argparse
 
 from rnnt.cli import program
+from rnnt.scoring.normalize import STEPS, normalize
 
 
 def make_parser():
@@ -19,6 +20,14 @@ def make_parser():
     wer.add_argument("ref", metavar="REF", help="references, `words (id)` or `id words` a line")
     wer.add_argument("hyp", metavar="HYP", help="hypotheses, in either form")
     wer.add_argument("--unit", choices=["word", "char"], default="word", help="what is counted (default: word)")
+    wer.add_argument(
+        "--normalize",
+        metavar="STEP",
+        nargs="+",
+        choices=list(STEPS),
+        default=[],
+        help=f"change both sides first by these steps, in order: {', '.join(STEPS)} (default: none)",
+    )
     wer.add_argument("--details", metavar="FILE", help="write confusions and aligned errors of every utterance")
     wer.set_defaults(run=run_wer)
     table = commands.add_parser("table", help="show all decoded sets of experiments", allow_abbrev=False)
@@ -44,7 +53,11 @@ def run_wer(args):
     from rnnt.scoring import score
     from rnnt.scoring.trn import read_texts
 
-    report = score(read_texts(args.ref), read_texts(args.hyp), args.unit)
+    refs, hyps = (
+        {key: normalize(text, args.normalize) for key, text in read_texts(path).items()}
+        for path in (args.ref, args.hyp)
+    )
+    report = score(refs, hyps, args.unit)
     if args.details:
         with atomic_write(args.details) as file:
             file.writelines(f"{line}\n" for line in report.error_lines())

@@ -38,6 +38,15 @@ def test_characters(files, capsys):
     assert capsys.readouterr().out.startswith("%CER 8.33 [ 1 / 12, 0 ins, 0 del, 1 sub ]")
 
 
+def test_normalisation_is_asked_for(tmp_path, capsys):
+    (tmp_path / "ref").write_text("u1 One two.\n")
+    (tmp_path / "hyp").write_text("u1 one two\n")
+    main(["wer", str(tmp_path / "ref"), str(tmp_path / "hyp")])
+    assert capsys.readouterr().out.startswith("%WER 100.00 ")
+    main(["wer", str(tmp_path / "ref"), str(tmp_path / "hyp"), "--normalize", "lower", "no-punctuation"])
+    assert capsys.readouterr().out.startswith("%WER 0.00 ")
+
+
 def test_table_has_a_row_for_every_set_and_method(tmp_path, capsys):
     make_summary(tmp_path / "a" / "decode_greedy_search" / "test", "test", 6.0)
     make_summary(tmp_path / "a" / "decode_beam_search" / "test", "test", 5.5)

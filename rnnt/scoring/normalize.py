@@ -1,0 +1,22 @@
+"""Normalisation of texts before scoring: explicit steps by name, none by default."""
+
+import unicodedata
+
+STEPS = {
+    "nfkc": lambda text: unicodedata.normalize("NFKC", text),
+    "lower": str.lower,
+    "no-punctuation": lambda text: "".join(c for c in text if not _is_punctuation(c)),
+    "hyphen-to-space": lambda text: text.replace("-", " "),
+}
+
+
+def _is_punctuation(character):
+    # The apostrophe belongs to words: don't, o'clock.
+    return unicodedata.category(character).startswith("P") and character not in "'\u2019"
+
+
+def normalize(text, steps):
+    """Apply the named `steps` of `STEPS` in their order; runs of white space become one space."""
+    for step in steps:
+        text = STEPS[step](text)
+    return " ".join(text.split())
