@@ -1,7 +1,7 @@
-"""Stage 5: train a SentencePiece model on the transcripts of the training set.
+"""Stage 5: train a SentencePiece model, of word pieces or of characters, on the transcripts of the training set.
 
-Writes OUT/bpe.model, OUT/tokens.txt (`token id`, one a line) and OUT/transcript_words.txt. Unigram model, the ids of
-icefall: `<blk>` 0, `<sos/eos>` 1, `<unk>` 2, no other special tokens.
+Writes OUT/bpe.model, OUT/tokens.txt (`token id`, one a line) and OUT/transcript_words.txt. Word pieces come from a
+unigram model. The ids are icefall's: `<blk>` 0, `<sos/eos>` 1, `<unk>` 2, no other special tokens.
 """
 
 import io
@@ -18,14 +18,17 @@ from rnnt.options import make_parser, option, parse
 class BpeOptions:
     """BPE model."""
 
-    vocab_size: list[int] = option(help="numbers of tokens, special ones included; a model each")
+    vocab_size: list[int] = option([], "numbers of tokens, special ones included; a model each")
+    token_type: str = option("bpe", "what a token is; char takes no --vocab-size", choices=["bpe", "char"])
     manifest_dir: str = option("data/manifests", "folder of the supervision manifests (stage 1)")
     train_set: str = option("train", "name of the training set")
-    out: str = option("", "folder of the model; for one vocabulary size")
+    out: str = option("", "folder of the model; for one vocabulary size, and for char")
     out_prefix: str = option("data/lang_bpe_", "folder of the models without the vocabulary size at its end")
 
     def __post_init__(self):
-        if not self.vocab_size:
+        if self.token_type == "char" and self.vocab_size:
+            raise ValueError("--token-type char: the characters are the tokens; leave out --vocab-size")
+        if self.token_type == "bpe" and not self.vocab_size:
             raise ValueError("--vocab-size needs at least one number")
         if self.out and len(self.vocab_size) > 1:
             raise ValueError("--out holds one model; give several vocabulary sizes with --out-prefix")
@@ -45,17 +48,22 @@ def read_transcripts(options):
     return texts
 
 
-def train_model(texts, vocab_size):
+def count_characters(texts):
+    """The number of different characters, blanks left out."""
+    return len(set("".join(texts)) - {" "})
+
+
+def train_model(texts, vocab_size, model_type="unigram"):
     """Bytes of a SentencePiece model with at most `vocab_size` tokens, fewer when the texts are too small for it."""
     import sentencepiece
 
     model = io.BytesIO()
-    characters = len(set("".join(texts)) - {" "})
+    characters = count_characters(texts)
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(texts),
             model_writer=model,
-            model_type="unigram",
+            model_type=model_type,
             vocab_size=vocab_size,
             user_defined_symbols=["<blk>", "<sos/eos>"],
             unk_id=2,
@@ -76,13 +84,13 @@ def train_model(texts, vocab_size):
     return model.getvalue()
 
 
-def write_lang(folder, texts, vocab_size):
+def write_lang(folder, texts, vocab_size, model_type="unigram"):
     """Train and write one folder. `bpe.model` comes last, so that a folder that has it is whole."""
     import sentencepiece
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    data = train_model(texts, vocab_size)
+    data = train_model(texts, vocab_size, model_type)
     processor = sentencepiece.SentencePieceProcessor(model_proto=data)
     size = processor.get_piece_size()
     with atomic_write(folder / "transcript_words.txt") as file:
@@ -101,6 +109,9 @@ def write_lang(folder, texts, vocab_size):
 def main(argv=None):
     (options,), _ = parse(make_parser(__doc__, BpeOptions), [BpeOptions], argv)
     texts = read_transcripts(options)
+    if options.token_type == "char":
+        # Four more: the three special tokens and the mark of a word's beginning.
+        write_lang(options.out or "data/lang_char", texts, count_characters(texts) + 4, "char")
     for vocab_size in options.vocab_size:
         write_lang(options.out or f"{options.out_prefix}{vocab_size}", texts, vocab_size)
 

@@ -18,6 +18,28 @@ from_caller() {
   fi
 }
 
+# sets_from_caller DIR "NAME=PATH ...": the same with each path as `from_caller` gives it.
+sets_from_caller() {
+  local spec out=()
+  for spec in $2; do
+    out+=("${spec%%=*}=$(from_caller "$1" "${spec#*=}")")
+  done
+  echo "${out[*]-}"
+}
+
+# first_set PREFIX "NAMES": the first name that begins with PREFIX.
+first_set() {
+  local name
+  for name in $2; do
+    if [[ $name == "$1"* ]]; then
+      echo "$name"
+      return 0
+    fi
+  done
+  echo "${0##*/}: none of the sets \"$2\" begins with $1; give --$1-set" >&2
+  return 1
+}
+
 # stage_wanted N: whether --stage and --stop-stage leave stage N in.
 stage_wanted() {
   [ "${stage:-0}" -le "$1" ] && [ "$stop_stage" -ge "$1" ]

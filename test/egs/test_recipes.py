@@ -15,6 +15,13 @@ def name(path):
     return str(path.relative_to(ROOT))
 
 
+def parts(script):
+    """The text of a script, and those of what it shares with the other recipes."""
+    text = script.read_text()
+    names = re.findall(r"utils/(preparation|experiment)\.sh", text)
+    return [text, *((ROOT / "utils" / f"{name}.sh").read_text() for name in names)]
+
+
 def test_there_is_a_recipe():
     assert RECIPES
 
@@ -29,21 +36,24 @@ def test_path_and_cmd_are_alike(recipe):
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=name)
 def test_preparation_has_the_stages_of_every_recipe(recipe):
-    calls = re.findall(r"^ *(?:run|skip)_stage (\d) ", (recipe / "prepare.sh").read_text(), re.MULTILINE)
-    assert sorted(set(calls)) == list("01234567")
-    assert calls == sorted(calls)
+    texts = parts(recipe / "prepare.sh")
+    calls = [re.findall(r"^ *(?:run|skip)_stage (\d) ", text, re.MULTILINE) for text in texts]
+    assert sorted(set(sum(calls, []))) == list("01234567")
+    assert all(numbers == sorted(numbers) for numbers in calls)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=name)
 def test_help_names_every_option_and_needs_no_environment(script, tmp_path):
-    text = script.read_text().split("help_message=")[0]
-    options = re.findall(r"^(\w+)=", text, re.MULTILINE)
+    texts = parts(script)
+    texts[0] = texts[0].split("help_message=")[0]
+    options = [option for text in texts for option in re.findall(r"^(\w+)=", text, re.MULTILINE)]
     environment = {"PATH": "/usr/bin:/bin", "RNNT_VENV": str(tmp_path / "none")}
     result = subprocess.run([script, "--help"], capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert result.returncode == 0
     missing = [o for o in options if o not in ("caller", "here") and f"--{o.replace('_', '-')} " not in result.stderr]
     assert missing == []
-    for number in re.findall(r"^ *(?:run_stage|skip_stage|if stage_wanted) (\d)", script.read_text(), re.MULTILINE):
+    stages = r"^ *(?:run_stage|skip_stage|if stage_wanted) (\d)"
+    for number in re.findall(stages, "\n".join(parts(script)), re.MULTILINE):
         assert re.search(rf"^  {number} \w", result.stderr, re.MULTILINE)
 
 

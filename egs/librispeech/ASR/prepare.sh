@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# From the archives of the corpus to what training reads. ./prepare.sh --help
+set -euo pipefail
+caller=$PWD
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/../../../utils/preparation.sh"
+
+dl_dir=
+parts="train-clean-100 train-clean-360 train-other-500 dev-clean dev-other test-clean test-other"
+
+help_message="Usage: prepare.sh [options]
+
+Prepares the data of LibriSpeech, or of its parts, in the folder of the recipe. What is done already is skipped.
+
+  --dl-dir DIR       folder that holds LibriSpeech, or its archives, or gets them (default: that of last time, else
+                     download)
+  --parts \"NAMES\"    parts of the corpus; those that begin with train make the set train
+                     (default: \"$parts\")
+$(preparation_options)
+
+Stages:
+  0 download, unless it is there     data/corpus
+  1 lhotse manifests                 data/manifests
+$(preparation_stages)"
+
+. "$here/../../../utils/parse_options.sh"
+. "$here/../../../utils/stages.sh"
+[ $# -eq 0 ] || { echo "prepare.sh: unexpected argument $1; --help lists the options" >&2; exit 1; }
+
+cd "$here"
+begin_preparation "$caller"
+if [ -n "$import" ]; then
+  import_corpus "$caller"
+else
+  # shellcheck disable=SC2086
+  run_stage 0 corpus data/corpus python3 local/get_corpus.py --dl-dir "$dl_dir" --parts $parts --out data/corpus
+  # shellcheck disable=SC2086
+  run_stage 1 manifests data/manifests \
+    python3 local/make_manifests.py --parts $parts --corpus data/corpus --out data/manifests --nj "$nj"
+fi
+prepare_shared

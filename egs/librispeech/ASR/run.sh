@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# From the archives of the corpus to a table of word error rates. ./run.sh --help
+set -euo pipefail
+caller=$PWD
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/../../../utils/experiment.sh"
+
+dl_dir=
+# shellcheck disable=SC2034  # used by prepare
+parts=
+
+help_message="Usage: run.sh [options]
+
+Builds the environment, prepares the data, trains, decodes and prints a table. Call it again at any time: it skips what
+is done and goes on where it stopped.
+
+  --dl-dir DIR, --parts \"NAMES\"  where the corpus is, and what of it; see prepare.sh --help (default: its own)
+$(experiment_options)"
+
+. "$here/../../../utils/parse_options.sh"
+. "$here/../../../utils/stages.sh"
+[ $# -eq 0 ] || { echo "run.sh: unexpected argument $1; --help lists the options" >&2; exit 1; }
+
+cd "$here"
+begin_experiment "$caller"
+if stage_wanted 0; then
+  prepare dl_dir parts
+fi
+run_experiment

@@ -1,0 +1,113 @@
+# shellcheck shell=bash
+# shellcheck disable=SC1091,SC2034,SC2154
+# What the prepare.sh of all recipes share: options, the import of a corpus, and stages 2 to 7. Source it first; the
+# recipe then sets its own defaults, and sources parse_options.sh and stages.sh.
+
+stage=
+stop_stage=100
+nj=$(nproc)
+vocab_size=500
+token_type=bpe
+perturb_speed=
+train_set=
+sets=
+import=
+allow_pipes=false
+
+# preparation_options: the help of these options, with the defaults of the recipe.
+preparation_options() {
+  cat <<TEXT
+  --stage N          run stage N and all later ones, done or not (default: only what is not done)
+  --stop-stage N     end after stage N (default: $stop_stage)
+  --import "SETS"    any other corpus in place of stages 0 and 1, such as "train=DIR dev=FILE.tsv test=FILE.jsonl": Kaldi
+                     data directories, tables, lhotse manifests; docs/new_corpus.md (default: none)
+  --allow-pipes true|false  run the commands in wav.scp of an imported corpus (default: $allow_pipes)
+  --nj N             processes (default: $nj)
+  --vocab-size "N"   tokens; several numbers make several models (default: $vocab_size)
+  --token-type bpe|char  what a token is; char needs no --vocab-size (default: $token_type)
+  --perturb-speed "FACTORS"  speeds of further copies of the training set, such as "0.9 1.1"
+                     (default: "$perturb_speed")
+  --train-set NAME   set for the tokens and the statistics (default: ${train_set:-the one whose name begins with train})
+  --sets "NAMES"     all sets (default: ${sets:-those that stage 1 made})
+  --config FILE      shell file that sets any of these (stop_stage=5)
+TEXT
+}
+
+# preparation_stages: the help of stages 2 to 7.
+preparation_stages() {
+  cat <<TEXT
+  2 noise manifests (this recipe has none)
+  3 fbank features                   data/fbank
+  4 noise fbank (this recipe has none)
+  5 SentencePiece model              data/lang_bpe_<vocab-size> or data/lang_char
+  6 validation, filtering, statistics  data/cuts
+  7 n-gram of tokens                 data/lang_*
+TEXT
+}
+
+# begin_preparation CALLER: the environment, in the folder of the recipe. CALLER is where the user stands.
+begin_preparation() {
+  dl_dir=$(from_caller "$1" "${dl_dir-}")
+  import=$(sets_from_caller "$1" "$import")
+  "$here/../../../tools/setup.sh"
+  . ./path.sh
+}
+
+# import_corpus: stages 0 and 1 of a corpus given by --import.
+import_corpus() {
+  if [ -z "$import" ]; then
+    echo "${0##*/}: --import says where the corpus is, such as --import \"train=DIR dev=DIR test=DIR\"" >&2
+    return 1
+  fi
+  skip_stage 0 corpus "imported"
+  # shellcheck disable=SC2086
+  run_stage 1 manifests data/manifests \
+    python3 "$RNNT_ROOT/local/import_corpus.py" --sets $import --allow-pipes "$allow_pipes" --out data/manifests \
+    --nj "$nj"
+}
+
+# list_sets: the names of all sets, as given or as stage 1 listed them.
+list_sets() {
+  if [ -n "$sets" ]; then
+    echo "$sets"
+  elif [ -f data/manifests/sets ]; then
+    paste -sd' ' data/manifests/sets
+  else
+    echo "${0##*/}: data/manifests/sets: no such file; run ./prepare.sh --stage 1, or give --sets" >&2
+    return 1
+  fi
+}
+
+# prepare_shared: stages 2 to 7. The first of several vocabulary sizes is the one that stage 6 checks with.
+prepare_shared() {
+  local names langs=() lang size
+  [ "$stop_stage" -ge 2 ] || return 0
+  names=$(list_sets) || return 1
+  train_set=${train_set:-$(first_set train "$names")} || return 1
+  skip_stage 2 "noise manifests" "none asked for"
+  # shellcheck disable=SC2086
+  run_stage 3 fbank data/fbank \
+    python3 "$RNNT_ROOT/local/compute_fbank.py" --config conf/fbank.yaml --manifest-dir data/manifests \
+    --out data/fbank --sets $names --train-set "$train_set" --perturb-speed $perturb_speed --nj "$nj"
+  skip_stage 4 "noise fbank" "none asked for"
+  if [ "$token_type" = char ]; then
+    vocab_size=
+    langs=(data/lang_char)
+    run_stage 5 "characters" data/lang_char \
+      python3 "$RNNT_ROOT/local/train_bpe.py" --manifest-dir data/manifests --train-set "$train_set" \
+      --token-type char --out data/lang_char
+  fi
+  for size in $vocab_size; do
+    langs+=("data/lang_bpe_$size")
+    run_stage 5 "SentencePiece" "data/lang_bpe_$size" \
+      python3 "$RNNT_ROOT/local/train_bpe.py" --manifest-dir data/manifests --train-set "$train_set" \
+      --vocab-size "$size" --out "data/lang_bpe_$size"
+  done
+  # shellcheck disable=SC2086
+  run_stage 6 "validation and statistics" data/cuts \
+    python3 "$RNNT_ROOT/local/validate.py" --fbank-dir data/fbank --out data/cuts --train-set "$train_set" \
+    --sets $names --bpe-model "${langs[0]}/bpe.model" --max-drop 5 --subsampling-factor 4
+  for lang in "${langs[@]}"; do
+    run_stage 7 "n-gram" "$lang" python3 "$RNNT_ROOT/local/make_ngram.py" --lang-dir "$lang" --order 2 3
+  done
+}
