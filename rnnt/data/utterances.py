@@ -1,0 +1,152 @@
+"""What an imported corpus says of its utterances, whatever it is written in, and the manifests made of that."""
+
+import io
+import subprocess
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rnnt.data.audio import write_audio
+from rnnt.errors import UserError
+from rnnt.progress import progress
+
+TIME_TOLERANCE = 0.02  # seconds; tables round their times
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """One utterance. Times are in seconds; `end` None: to the end of the recording."""
+
+    id: str
+    recording: str  # id of the recording
+    audio: str  # path, or a command that ends with |
+    text: str
+    where: str  # its `FILE:LINE`, for messages
+    speaker: str | None = None
+    start: float = 0.0
+    end: float | None = None
+    audio_where: str = ""  # `FILE:LINE` that names the audio, where that is another
+
+
+def read_lines(path):
+    """Yield `(FILE:LINE, line)` of the lines of a UTF-8 text file that are not blank; raises `UserError`."""
+    try:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                where = f"{path}:{number}"
+                try:
+                    text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                except UnicodeDecodeError as error:
+                    raise UserError(f"{where}: not UTF-8 ({error.reason}); convert the file with iconv") from None
+                if text.strip():
+                    yield where, text
+    except OSError as error:
+        raise UserError(f"{path}: can't read it: {error.strerror}") from None
+
+
+def parse_seconds(text, where, what):
+    """A time in seconds, not negative; raises `UserError`."""
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise UserError(f"{where}: {what} is {text!r}; write seconds, such as 1.25")
+    return value
+
+
+def resolve(audio, folder, where):
+    """The absolute path of an audio file, named from the working directory, `folder`, or the folder above it."""
+    folder = Path(folder)
+    for place in (Path(), folder, folder.parent):
+        if (place / audio).is_file():
+            return str((place / audio).resolve())
+    raise UserError(f"{where}: {audio}: no such audio file, neither from here nor from {folder} or the folder above it")
+
+
+def run_pipe(command, out, where):
+    """Run a command that writes audio to its standard output, and keep that as `out` (.flac)."""
+    import soundfile
+
+    result = subprocess.run(["bash", "-c", f"set -o pipefail; {command.rstrip()[:-1]}"], capture_output=True)
+    if result.returncode:
+        words = result.stderr.decode("utf-8", "replace").split()
+        raise UserError(f"{where}: the command ended with status {result.returncode}: {' '.join(words)[-300:]}")
+    try:
+        samples, rate = soundfile.read(io.BytesIO(result.stdout))
+    except soundfile.LibsndfileError as error:
+        raise UserError(f"{where}: the command wrote no audio that soundfile reads: {error}") from None
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_audio(out, samples, rate)
+    return str(out.resolve())
+
+
+def open_recording(first, audio_dir):
+    """The lhotse `Recording` of an utterance; the output of a command is kept in `audio_dir`."""
+    from lhotse import Recording
+
+    audio, where = first.audio, first.audio_where or first.where
+    if audio.endswith("|"):
+        audio = run_pipe(audio, Path(audio_dir) / f"{first.recording.replace('/', '_')}.flac", where)
+    try:
+        recording = Recording.from_file(audio, recording_id=first.recording)
+    except Exception as error:  # lhotse and the audio libraries raise many kinds
+        problem = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(f"{where}: {audio}: unreadable audio: {problem}") from None
+    if recording.num_channels != 1:
+        raise UserError(f"{where}: {audio}: {recording.num_channels} channels; write one file a channel")
+    if not recording.num_samples:
+        raise UserError(f"{where}: {audio}: no samples; leave this utterance out")
+    return recording
+
+
+def make_manifests(utterances, audio_dir, num_jobs=1):
+    """`(recordings, supervisions)` of a list of `Spoken`, as lists of lhotse objects.
+
+    audio_dir: folder for the output of commands; num_jobs: threads that open the audio. Raises `UserError` naming the
+    line of what is wrong: ids used twice, unreadable audio, times outside of it.
+    """
+    from lhotse import SupervisionSegment
+    from lhotse.audio import set_current_audio_backend
+
+    set_current_audio_backend("LibsndfileBackend")  # lhotse's search for one takes longer than reading a header
+    seen, by_recording = {}, defaultdict(list)
+    for utterance in utterances:
+        if utterance.id in seen:
+            raise UserError(f"{utterance.where}: utterance {utterance.id} is already in {seen[utterance.id]}")
+        seen[utterance.id] = utterance.where
+        others = by_recording[utterance.recording]
+        if others and others[0].audio != utterance.audio:
+            raise UserError(f"{utterance.where}: recording {utterance.recording} is another file in {others[0].where}")
+        others.append(utterance)
+    firsts = [group[0] for group in by_recording.values()]
+    with ThreadPoolExecutor(num_jobs) as pool:
+        opened = pool.map(lambda first: open_recording(first, audio_dir), firsts)
+        recordings = list(progress(opened, total=len(firsts), what="audio", unit="file"))
+    supervisions = []
+    for recording in recordings:
+        for spoken in by_recording[recording.id]:
+            spoken = _within(spoken, recording.duration)
+            supervisions.append(
+                SupervisionSegment(
+                    id=spoken.id,
+                    recording_id=recording.id,
+                    start=spoken.start,
+                    duration=round(spoken.end - spoken.start, 8),
+                    channel=recording.channel_ids[0],
+                    text=spoken.text,
+                    speaker=spoken.speaker,
+                )
+            )
+    return recordings, supervisions
+
+
+def _within(spoken, duration):
+    """The utterance with an end, inside its recording of `duration` seconds."""
+    end = duration if spoken.end is None else spoken.end
+    if end > duration + TIME_TOLERANCE or spoken.start >= end:
+        raise UserError(
+            f"{spoken.where}: {spoken.id} is from {spoken.start:g} to {end:g} s; the recording has {duration:g} s"
+        )
+    return replace(spoken, end=min(end, duration))

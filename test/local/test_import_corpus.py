@@ -1,0 +1,217 @@
+"""local/import_corpus.py and local/export_kaldi.py: every kind of source, errors with file and line, other scripts."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lhotse import CutSet, RecordingSet, SupervisionSet
+
+from rnnt.data.audio import write_audio
+
+ROOT = Path(__file__).resolve().parents[2]
+RATE = 8000
+
+
+def write_tone(path, seconds=1.0, rate=RATE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_audio(path, 0.1 * np.sin(np.arange(int(seconds * rate)) / 5), rate)
+
+
+def write_kaldi(folder, segments=True):
+    """A Kaldi data directory: two recordings, or three utterances of them with `segments`."""
+    folder.mkdir(parents=True)
+    for name in ("rec-a.wav", "rec-b.flac"):
+        write_tone(folder / "wav" / name)
+    (folder / "wav.scp").write_text("rec-a wav/rec-a.wav\nrec-b wav/rec-b.flac\n")
+    if segments:
+        (folder / "segments").write_text("a-1 rec-a 0.00 0.40\na-2 rec-a 0.40 1.005\nb-1 rec-b 0.1 -1\n")
+    utterances = ["a-1", "a-2", "b-1"] if segments else ["rec-a", "rec-b"]
+    (folder / "text").write_text("".join(f"{u} здравствуй мир\n" for u in utterances), encoding="utf-8")
+    (folder / "utt2spk").write_text("".join(f"{u} {u[0]}\n" for u in utterances))
+    return folder
+
+
+@pytest.fixture
+def kaldi(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return write_kaldi(tmp_path / "kaldi")
+
+
+@pytest.fixture
+def load(program):
+    """`load("train=PATH")` imports and returns {set: supervisions by id}."""
+
+    def run(*sets, more=()):
+        program("import_corpus").main(["--sets", *sets, *more])
+        names = Path("data/manifests/sets").read_text().split()
+        return {
+            n: {s.id: s for s in SupervisionSet.from_file(f"data/manifests/{n}_supervisions.jsonl.gz")} for n in names
+        }
+
+    return run
+
+
+def test_kaldi_directory(kaldi, load):
+    (found,) = load("train=kaldi").values()
+    assert {k: (s.recording_id, s.start, round(s.end, 3), s.speaker) for k, s in found.items()} == {
+        "a-1": ("rec-a", 0.0, 0.4, "a"), "a-2": ("rec-a", 0.4, 1.0, "a"), "b-1": ("rec-b", 0.1, 1.0, "b"),
+    }  # fmt: skip
+    assert found["b-1"].text == "здравствуй мир"
+    for recording in RecordingSet.from_file("data/manifests/train_recordings.jsonl.gz"):
+        assert recording.sampling_rate == RATE and Path(recording.sources[0].source).is_absolute()
+
+
+def test_two_sources_make_one_set(kaldi, tmp_path, load, program, capsys):
+    write_kaldi(tmp_path / "more", segments=False)
+    with pytest.raises(SystemExit):
+        load("train=kaldi", "train=more")
+    assert "more: recording rec-a is already in another source of train" in capsys.readouterr().err
+    assert set(load("train=kaldi", "dev=more")) == {"train", "dev"}
+
+
+def test_commands_run_only_when_allowed(kaldi, load, capsys):
+    (kaldi / "wav.scp").write_text(f"rec-a touch ran; cat {kaldi}/wav/rec-a.wav |\nrec-b wav/rec-b.flac\n")
+    with pytest.raises(SystemExit):
+        load("train=kaldi")
+    assert "kaldi/wav.scp:1: a command; give --allow-pipes true" in capsys.readouterr().err
+    assert not Path("ran").exists()
+    assert len(load("train=kaldi", more=["--allow-pipes", "true"])["train"]) == 3
+    assert Path("ran").exists() and Path("data/audio/train/rec-a.flac").is_file()
+
+
+BAD = [
+    ("wav.scp", "rec-a wav/none.wav\nrec-b wav/rec-b.flac\n", "wav.scp:1: wav/none.wav: no such audio file"),
+    ("wav.scp", "rec-a wav/rec-a.wav\nrec-a wav/rec-b.flac\n", "wav.scp:2: rec-a is already in"),
+    ("wav.scp", "rec-a wav/rec-a.wav\nrec-b text\n", "wav.scp:2: "),
+    ("wav.scp", "rec-a\n", "wav.scp:1: names no audio file"),
+    ("segments", "a-1 rec-a 0.0\n", "segments:1: expected `utterance recording start end`"),
+    ("segments", "a-1 rec-c 0.0 1.0\n", "segments:1: recording rec-c of a-1 is not in wav.scp"),
+    ("segments", "a-1 rec-a 0 1\na-2 rec-a x 1\nb-1 rec-b 0 1\n", "segments:2: the start is 'x'"),
+    (
+        "segments",
+        "a-1 rec-a 0 1\na-2 rec-a 0.5 7\nb-1 rec-b 0 1\n",
+        "segments:2: a-2 is from 0.5 to 7 s; the recording",
+    ),
+    ("segments", "a-1 rec-a 0.5 0.5\na-2 rec-a 0.5 1\nb-1 rec-b 0 1\n", "segments:1: a-1 is from 0.5 to 0.5 s"),
+    ("text", "a-1 x\na-2 x\n", "segments:3: b-1 has no line in kaldi/text"),
+    ("text", "a-1 x\na-2 x\nb-1 x\nc-1 x\n", "text:4: c-1 is not in kaldi/segments"),
+    ("text", "", "text: the file is empty"),
+    ("utt2spk", "a-1 a\n", "segments:2: a-2 has no line in kaldi/utt2spk"),
+]
+
+
+@pytest.mark.parametrize("name, content, message", BAD, ids=[f"{i}-{b[0]}" for i, b in enumerate(BAD)])
+def test_errors_name_file_and_line(kaldi, load, capsys, name, content, message):
+    (kaldi / name).write_text(content)
+    with pytest.raises(SystemExit) as error:
+        load("train=kaldi")
+    printed = capsys.readouterr().err
+    assert error.value.code == 1
+    assert f"kaldi/{message}" in printed and "Traceback" not in printed
+    assert not Path("data/manifests/sets").exists()
+
+
+def test_text_that_is_not_utf8(kaldi, load, capsys):
+    (kaldi / "text").write_bytes(b"a-1 x\na-2 \xe9t\xe9\nb-1 x\n")
+    with pytest.raises(SystemExit):
+        load("train=kaldi")
+    assert "kaldi/text:2: not UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("bad", ["train", "=x", "a/b=", "train=none", "train=kaldi/utt2spk"])
+def test_bad_sets(kaldi, load, capsys, bad):
+    with pytest.raises(SystemExit):
+        load(bad)
+    assert bad.strip("=").split("=")[-1] in capsys.readouterr().err
+
+
+def test_tables(tmp_path, monkeypatch, load, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_tone(tmp_path / "in" / "one.wav", 1.0)
+    write_tone(tmp_path / "in" / "two.ogg.flac", 0.5, 16000)
+    (tmp_path / "in/t.tsv").write_text(
+        "audio\ttext\tspeaker\tstart\tend\none.wav\tgrüß dich\ts1\t0\t0.5\none.wav\t次\ts1\t0.5\t\n"
+        "two.ogg.flac\tc\t\t\t\n",
+        encoding="utf-8",
+    )
+    rows = [{"audio": "one.wav", "text": "a b", "id": "x"}, {"audio": "two.ogg.flac", "text": "c", "end": 0.25}]
+    (tmp_path / "in/d.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = load("train=in/t.tsv", "dev=in/d.jsonl")
+    assert {k: (s.text, s.start, s.end, s.speaker) for k, s in found["train"].items()} == {
+        "one-000001": ("grüß dich", 0.0, 0.5, "s1"), "one-000002": ("次", 0.5, 1.0, "s1"),
+        "two.ogg": ("c", 0.0, 0.5, None),
+    }  # fmt: skip
+    assert {k: (s.recording_id, s.end) for k, s in found["dev"].items()} == {
+        "x": ("one", 1.0),
+        "two.ogg": ("two.ogg", 0.25),
+    }
+    for name, content, message in (
+        ("t.tsv", "audio\ttext\none.wav\n", "t.tsv:2: 1 columns, the first line has 2"),
+        ("t.tsv", "path\ttext\none.wav\ta\n", "t.tsv:1: the first line names the columns"),
+        ("t.tsv", "audio\ttext\n", "t.tsv: the file holds no utterance"),
+        ("d.jsonl", '{"audio": "one.wav", "text": "a"}\n{"audio": "one.wav"}\n', "d.jsonl:2: expected an object"),
+        ("d.jsonl", '{"audio": "one.wav", "text": "a"}\n{"audio"\n', "d.jsonl:2: not JSON"),
+        ("d.jsonl", '{"audio": "one.wav", "text": "a", "start": -1}\n', "d.jsonl:1: start is -1"),
+    ):
+        (tmp_path / "in" / name).write_text(content)
+        with pytest.raises(SystemExit):
+            load(f"train=in/{name}")
+        assert f"in/{message}" in capsys.readouterr().err
+
+
+def test_lhotse_manifests(kaldi, load, capsys):
+    first = load("train=kaldi")["train"]
+    Path("m").mkdir()
+    for kind in ("recordings", "supervisions"):
+        Path(f"data/manifests/train_{kind}.jsonl.gz").rename(f"m/x_{kind}.jsonl.gz")
+    assert load("train=m/x_supervisions.jsonl.gz")["train"] == first
+    recordings = RecordingSet.from_file("m/x_recordings.jsonl.gz")
+    supervisions = SupervisionSet.from_file("m/x_supervisions.jsonl.gz")
+    CutSet.from_manifests(recordings=recordings, supervisions=supervisions).to_file("m/cuts.jsonl")
+    found = load("train=m/cuts.jsonl")["train"]
+    assert {k: (s.text, s.start) for k, s in found.items()} == {k: (s.text, s.start) for k, s in first.items()}
+    Path("m/x_recordings.jsonl.gz").unlink()
+    with pytest.raises(SystemExit):
+        load("train=m/x_supervisions.jsonl.gz")
+    assert "m/x_recordings.jsonl.gz: no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("segments", [True, False])
+def test_export_and_import_again(tmp_path, monkeypatch, load, program, segments):
+    monkeypatch.chdir(tmp_path)
+    folder = write_kaldi(tmp_path / "kaldi", segments)
+    first = load("train=kaldi")["train"]
+    program("export_kaldi").main(["--sets", "train", "--out", "out", "--pipes", "false"])
+    for name in ("text", "utt2spk"):
+        assert (tmp_path / "out/train" / name).read_bytes() == (folder / name).read_bytes()
+    assert (tmp_path / "out/train/segments").exists() == segments
+    assert (tmp_path / "out/train/spk2utt").read_text().splitlines()[-1].split()[0] in ("b", "r")
+    again = load("train=out/train")["train"]
+    assert {k: (s.text, round(s.end, 3)) for k, s in again.items()} == {
+        k: (s.text, round(s.end, 3)) for k, s in first.items()
+    }
+    program("export_kaldi").main(["--sets", "train", "--out", "out"])
+    lines = (tmp_path / "out/train/wav.scp").read_text().splitlines()
+    assert lines[0] == f"rec-a {folder}/wav/rec-a.wav"
+    assert lines[1] == f"rec-b ffmpeg -v error -i {folder}/wav/rec-b.flac -f wav - |"
+
+
+def test_another_script_in_the_c_locale(kaldi):
+    """Import, characters as tokens and back, where the locale knows only ASCII."""
+    environment = {**os.environ, "LC_ALL": "C", "LANG": "C", "PYTHONPATH": str(ROOT)}
+    environment.pop("PYTHONIOENCODING", None)
+    for name, *options in (
+        ("import_corpus", "--sets", "train=kaldi"),
+        ("train_bpe", "--token-type", "char", "--out", "data/lang_char"),
+        ("export_kaldi", "--sets", "train", "--out", "out"),
+    ):
+        command = [sys.executable, ROOT / "local" / f"{name}.py", *options]
+        result = subprocess.run(command, env=environment, capture_output=True)
+        assert result.returncode == 0, result.stderr
+    assert Path("out/train/text").read_bytes() == (kaldi / "text").read_bytes()
+    tokens = Path("data/lang_char/tokens.txt").read_text(encoding="utf-8").split()[::2]
+    assert tokens[:3] == ["<blk>", "<sos/eos>", "<unk>"] and set(tokens[3:]) == set("▁здравствуймир")
