@@ -11,6 +11,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+ROWS = 1024  # at a time, where both sides must be transposed: that is done in the cache
+
 
 @lru_cache(maxsize=1)
 def _has_onednn_linear() -> bool:
@@ -38,7 +40,8 @@ def linear(x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None) -> Ten
 def add_product_(to_NK: Tensor, x_MN: Tensor, y_MK: Tensor) -> None:
     """to += x' y, where `to` may be of a wider type."""
     if _in_float32_on_cpu(x_MN):
-        to_NK += linear(x_MN.t().contiguous(), y_MK.t().contiguous())
+        for x, y in zip(x_MN.split(ROWS), y_MK.split(ROWS)):
+            to_NK += linear(x.t().contiguous(), y.t().contiguous())
     elif to_NK.dtype == x_MN.dtype:
         to_NK.addmm_(x_MN.t(), y_MK)
     else:
@@ -60,7 +63,8 @@ class _Projection(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             x_grad = linear(grad_ME, weight_EK.t().contiguous()).view(x.shape)
         if ctx.needs_input_grad[1]:
-            weight_grad_EK = linear(grad_ME.t().contiguous(), x.flatten(0, -2).t().contiguous())
+            weight_grad_EK = torch.zeros_like(weight_EK)
+            add_product_(weight_grad_EK, grad_ME, x.flatten(0, -2))
         if ctx.needs_input_grad[2]:
             bias_grad_E = grad_ME.sum(0)
         return x_grad, weight_grad_EK, bias_grad_E

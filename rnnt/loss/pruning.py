@@ -5,15 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .lattice import check_rnnt_type
+from .lattice import check_rnnt_type, has_path
 
 
 def least_prune_range(x_len_B: Tensor, y_len_B: Tensor, rnnt_type: str) -> int:
-    """The least range in which every utterance of the batch has a path, from lengths on the CPU.
+    """The least range in which every utterance of the batch that has a path keeps one, from lengths on the CPU.
 
     regular: a window may move up by R-1 a frame, so (R-1) * T_b must reach S_b; at least 2 where there are symbols.
     else: one symbol a frame whatever the range, so 1.
     """
+    usable_B = has_path(x_len_B, y_len_B, rnnt_type)
+    x_len_B, y_len_B = x_len_B[usable_B], y_len_B[usable_B]
     if rnnt_type != "regular" or y_len_B.numel() == 0:
         return 1
     frames_B = x_len_B.clamp(min=1)

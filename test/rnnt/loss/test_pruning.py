@@ -49,6 +49,11 @@ def test_the_range_is_raised_silently_where_a_text_is_long(make_batch, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_an_utterance_without_a_path_does_not_raise_the_range(make_batch):
+    batch = make_batch(S=9, frames=(7, 0), symbols=(4, 9))
+    assert ranges_of(batch, 3, "regular").shape[2] == 3
+
+
 def test_the_range_is_at_most_all_contexts(make_batch, rnnt_type):
     batch = make_batch(S=3, frames=(7, 4), symbols=(3, 2))
     assert torch.equal(ranges_of(batch, 20, rnnt_type), torch.arange(4).expand(2, 7, 4))
