@@ -11,6 +11,7 @@ k2 is measured where it imports (PYTHONPATH may name one that was built elsewher
 from __future__ import annotations
 
 import argparse
+import importlib
 import statistics
 import threading
 import time
@@ -94,7 +95,7 @@ def ours_step(x: Setting) -> None:
 
 
 def k2_step(x: Setting, k2) -> None:
-    """The same with k2."""
+    """The same with k2, or whatever has its interface."""
     simple_loss, ranges = k2_simple(x, k2)
     pruned_loss = k2_pruned(x, x.joint_am(x.enc_BTD), x.joint_lm(x.pred_BUD), ranges, k2)
     (0.5 * simple_loss + pruned_loss).backward()
@@ -105,6 +106,14 @@ def full_step(x: Setting, backend: str) -> None:
     args = (x.output.weight, x.output.bias, x.symbols_BS, x.x_len_B, x.y_len_B)
     enc, pred = ours_project(x.joint_am, x.enc_BTD), ours_project(x.joint_lm, x.pred_BUD)
     ours.full_joiner_loss(enc, pred, *args, blank_id=0, backend=backend)[0].sum().backward()
+
+
+def torchaudio_step(x: Setting, torchaudio) -> None:
+    """The same with torchaudio, which takes all logits."""
+    hidden = torch.tanh(x.joint_am(x.enc_BTD)[:, :, None] + x.joint_lm(x.pred_BUD)[:, None])
+    lengths = (n.int().to(x.device) for n in (x.x_len_B, x.y_len_B))
+    args = (x.output(hidden).float(), x.symbols_BS.int(), *lengths)
+    torchaudio.functional.rnnt_loss(*args, blank=0, clamp=-1, reduction="sum").backward()
 
 
 class Floor:
@@ -220,13 +229,12 @@ def ratio(seconds: list[float], others: list[float]) -> float:
     return statistics.median(a / b for a, b in zip(seconds, others))
 
 
-def import_k2():
+def import_or_say(name: str):
+    """A module, or None and a line that says why."""
     try:
-        import k2
-
-        return k2 if hasattr(k2, "rnnt_loss_smoothed") else None
+        return importlib.import_module(name)
     except Exception as error:
-        print(f"k2 does not import, so it is not measured: {error}")
+        print(f"{name} does not import, so it is not measured: {error}")
         return None
 
 
@@ -242,14 +250,15 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=512, help="encoder, predictor and joiner dimension")
     parser.add_argument("--prune-range", type=int, default=5, help="contexts a frame")
     parser.add_argument("--vocab", type=int, nargs="+", default=[500, 5000], help="vocabulary sizes")
-    parser.add_argument("--full", action="store_true", help="measure the full-sum loss instead (floor and ours)")
+    parser.add_argument("--full", action="store_true", help="measure the full-sum loss instead, beside torchaudio's")
     parser.add_argument(
         "--flush-denormals", action="store_true", help="take float32 denormals as zero, in all variants"
     )
     args = parser.parse_args()
     torch.set_flush_denormal(args.flush_denormals)  # before torch starts threads, which inherit it
     torch.set_num_threads(args.threads)
-    k2 = None if args.full else import_k2()
+    k2 = None if args.full else import_or_say("k2")
+    torchaudio = import_or_say("torchaudio") if args.full else None
     version = getattr(k2, "__version__", "not measured")
     denormals = ", denormals flushed" if args.flush_denormals else ""
     print(f"torch {torch.__version__}, k2 {version}, {args.device}, {args.threads} threads{denormals}")
@@ -259,6 +268,9 @@ def main() -> None:
             variants = {"floor": Floor(x, full=True), "ours": lambda x=x: full_step(x, "auto")}
         else:
             variants = {"floor": Floor(x), "ours": lambda x=x: ours_step(x)}
+            variants["ours by k2's functions"] = lambda x=x: k2_step(x, ours)
+        if args.full and torchaudio:
+            variants["torchaudio"] = lambda x=x: torchaudio_step(x, torchaudio)
         if k2:
             variants["k2"] = lambda x=x: k2_step(x, k2)
         seconds = measure(x, variants, args.rounds)
