@@ -6,8 +6,6 @@
 stage=0
 stop_stage=100
 nj=$(nproc)
-import=
-allow_pipes=
 perturb_speed=
 vocab_size=500
 token_type=bpe
@@ -29,7 +27,7 @@ experiment_options() {
   cat <<TEXT
   --stage N, --stop-stage N   first and last stage (default: $stage, $stop_stage)
   --nj N                      processes for features (default: $nj)
-  --import "SETS", --allow-pipes true|false, --perturb-speed "FACTORS"  see prepare.sh --help (default: its own)
+  --perturb-speed "FACTORS"   see prepare.sh --help (default: its own)
   --vocab-size N              tokens (default: $vocab_size)
   --token-type bpe|char       what a token is; char needs no --vocab-size (default: $token_type)
   --config FILE.yaml          configuration of the training (default: $config)
@@ -58,7 +56,7 @@ TEXT
 # begin_experiment CALLER: the environment, in the folder of the recipe. CALLER is where the user stands.
 begin_experiment() {
   dl_dir=$(from_caller "$1" "${dl_dir-}")
-  import=$(sets_from_caller "$1" "$import")
+  import=$(sets_from_caller "$1" "${import-}")
   config=$(from_caller "$1" "$config")
   "$here/../../../tools/setup.sh"
   . ./path.sh
@@ -75,7 +73,7 @@ begin_experiment() {
 # prepare VARIABLE...: call prepare.sh with the options of these names and of those that all recipes have.
 prepare() {
   local name options=()
-  for name in "$@" nj vocab_size token_type import allow_pipes perturb_speed; do
+  for name in "$@" nj vocab_size token_type perturb_speed; do
     [ -z "${!name}" ] || options+=("--${name//_/-}" "${!name}")
   done
   ./prepare.sh "${options[@]}"

@@ -11,17 +11,12 @@ token_type=bpe
 perturb_speed=
 train_set=
 sets=
-import=
-allow_pipes=false
 
 # preparation_options: the help of these options, with the defaults of the recipe.
 preparation_options() {
   cat <<TEXT
   --stage N          run stage N and all later ones, done or not (default: only what is not done)
   --stop-stage N     end after stage N (default: $stop_stage)
-  --import "SETS"    any other corpus in place of stages 0 and 1, such as "train=DIR dev=FILE.tsv test=FILE.jsonl": Kaldi
-                     data directories, tables, lhotse manifests; docs/new_corpus.md (default: none)
-  --allow-pipes true|false  run the commands in wav.scp of an imported corpus (default: $allow_pipes)
   --nj N             processes (default: $nj)
   --vocab-size "N"   tokens; several numbers make several models (default: $vocab_size)
   --token-type bpe|char  what a token is; char needs no --vocab-size (default: $token_type)
@@ -30,6 +25,15 @@ preparation_options() {
   --train-set NAME   set for the tokens and the statistics (default: ${train_set:-the one whose name begins with train})
   --sets "NAMES"     all sets (default: ${sets:-those that stage 1 made})
   --config FILE      shell file that sets any of these (stop_stage=5)
+TEXT
+}
+
+# import_options: the help of --import and --allow-pipes, for recipes that have them.
+import_options() {
+  cat <<TEXT
+  --import "SETS"    a corpus in any common form, such as "train=DIR dev=FILE.tsv test=FILE.jsonl": Kaldi data
+                     directories, tables, lhotse manifests; docs/new_corpus.md (default: ${import:-none})
+  --allow-pipes true|false  run the commands in wav.scp of an imported corpus (default: $allow_pipes)
 TEXT
 }
 
@@ -48,18 +52,22 @@ TEXT
 # begin_preparation CALLER: the environment, in the folder of the recipe. CALLER is where the user stands.
 begin_preparation() {
   dl_dir=$(from_caller "$1" "${dl_dir-}")
-  import=$(sets_from_caller "$1" "$import")
+  import=$(sets_from_caller "$1" "${import-}")
   "$here/../../../tools/setup.sh"
   . ./path.sh
 }
 
 # import_corpus: stages 0 and 1 of a corpus given by --import.
 import_corpus() {
+  skip_stage 0 corpus "imported"
+  if [ -z "$import" ] && [ -z "$stage" ] && stage_has_run 1 data/manifests; then
+    skip_stage 1 manifests "done before"
+    return 0
+  fi
   if [ -z "$import" ]; then
     echo "${0##*/}: --import says where the corpus is, such as --import \"train=DIR dev=DIR test=DIR\"" >&2
     return 1
   fi
-  skip_stage 0 corpus "imported"
   # shellcheck disable=SC2086
   run_stage 1 manifests data/manifests \
     python3 "$RNNT_ROOT/local/import_corpus.py" --sets $import --allow-pipes "$allow_pipes" --out data/manifests \

@@ -5,6 +5,9 @@ caller=$PWD
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../../../utils/preparation.sh"
 
+import=
+# shellcheck disable=SC2034  # used by import_corpus
+allow_pipes=false
 dl_dir=
 parts="train-clean-100 train-clean-360 train-other-500 dev-clean dev-other test-clean test-other"
 
@@ -16,6 +19,7 @@ Prepares the data of LibriSpeech, or of its parts, in the folder of the recipe. 
                      download)
   --parts \"NAMES\"    parts of the corpus; those that begin with train make the set train
                      (default: \"$parts\")
+$(import_options)
 $(preparation_options)
 
 Stages:
@@ -30,7 +34,7 @@ $(preparation_stages)"
 cd "$here"
 begin_preparation "$caller"
 if [ -n "$import" ]; then
-  import_corpus "$caller"
+  import_corpus
 else
   # shellcheck disable=SC2086
   run_stage 0 corpus data/corpus python3 local/get_corpus.py --dl-dir "$dl_dir" --parts $parts --out data/corpus

@@ -5,9 +5,14 @@ caller=$PWD
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../../../utils/experiment.sh"
 
-dl_dir=
 # shellcheck disable=SC2034  # used by prepare
+dl_dir=
+# shellcheck disable=SC2034
 parts=
+# shellcheck disable=SC2034
+import=
+# shellcheck disable=SC2034
+allow_pipes=
 
 help_message="Usage: run.sh [options]
 
@@ -15,6 +20,7 @@ Builds the environment, prepares the data, trains, decodes and prints a table. C
 is done and goes on where it stopped.
 
   --dl-dir DIR, --parts \"NAMES\"  where the corpus is, and what of it; see prepare.sh --help (default: its own)
+  --import \"SETS\", --allow-pipes true|false  a corpus in any common form; see prepare.sh --help (default: its own)
 $(experiment_options)"
 
 . "$here/../../../utils/parse_options.sh"
@@ -24,6 +30,6 @@ $(experiment_options)"
 cd "$here"
 begin_experiment "$caller"
 if stage_wanted 0; then
-  prepare dl_dir parts
+  prepare dl_dir parts import allow_pipes
 fi
 run_experiment
