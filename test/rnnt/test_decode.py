@@ -106,12 +106,16 @@ def test_writes_all_files_of_every_set(experiment, capsys, method):
         assert f"{folder}: {line}" in printed
 
 
-def test_batch_size_changes_nothing(experiment):
-    hyps = []
+@pytest.mark.parametrize("method", METHODS)
+def test_batch_size_changes_nothing(experiment, method):
+    """Encoder included: the same texts, and scores within 1e-4 (they are stored with four digits)."""
+    found = []
     for seconds in ("0.5", "100"):
-        run(experiment, "--max-duration", seconds, "--decoding-method", "modified_beam_search")
-        hyps.append((experiment[0] / "decode_modified_beam_search" / "dev" / "hyp.trn").read_text())
-    assert hyps[0] == hyps[1] and "(dev-0)" in hyps[0]
+        run(experiment, "--max-duration", seconds, "--decoding-method", method, "--blank-penalty", "2")
+        folder = experiment[0] / f"decode_{method}" / "dev"
+        found.append(((folder / "hyp.trn").read_text(), [u["score"] for u in read_utterances(folder)]))
+    assert found[0][0] == found[1][0] and len(found[0][1]) == 7
+    assert found[0][1] == pytest.approx(found[1][1], abs=2.1e-4)
 
 
 def test_utterances_have_words_with_times_and_an_nbest_list(experiment):
@@ -152,6 +156,19 @@ def test_average_is_another_model(experiment):
     run(experiment, "--epoch", "2", "--avg", "2")
     summary = json.loads((experiment[0] / "decode_greedy_search" / "dev" / "summary.json").read_text())
     assert summary["checkpoint"] == "epoch-2-avg-2"
+
+
+def test_a_model_directory_decodes_alike(experiment, tmp_path):
+    from rnnt.export_model import main as export
+
+    export(["--exp-dir", str(experiment[0]), "--epoch", "1", "--out", str(tmp_path / "model")])
+    results = []
+    for options in (["--epoch", "1"], ["--model-dir", str(tmp_path / "model"), "--exp-dir", str(tmp_path)]):
+        run(experiment, "--blank-penalty", "3", *options)
+        folder = (tmp_path if "--model-dir" in options else experiment[0]) / "decode_greedy_search" / "dev"
+        summary = json.loads((folder / "summary.json").read_text())
+        results.append(((folder / "hyp.trn").read_text(), summary["checkpoint"]))
+    assert results[0] == results[1] and results[0][1] == "epoch-1-avg-1"
 
 
 def test_other_features_are_refused_with_both_values(experiment, tmp_path, capsys):
