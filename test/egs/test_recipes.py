@@ -6,9 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from rnnt.data.config import FeatureConfig
+from rnnt.options import make_parser
+from rnnt.options import parse as parse_options
+from rnnt.train import CLASSES
+
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted(p.parent for p in (ROOT / "egs").glob("*/*/run.sh"))
 SCRIPTS = [folder / script for folder in RECIPES for script in ("run.sh", "prepare.sh")]
+
+CONFIGS = [path for folder in RECIPES for path in sorted((folder / "conf").glob("*.yaml"))]
 
 
 def name(path):
@@ -62,3 +69,11 @@ def test_bad_options_are_refused(script):
     for arguments, part in ((["--no-such-option", "1"], "invalid option"), (["word"], "unexpected argument word")):
         result = subprocess.run([script, *arguments], capture_output=True, text=True)
         assert result.returncode == 1 and part in result.stderr
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=name)
+def test_configurations_are_read(config):
+    classes = [FeatureConfig] if config.name == "fbank.yaml" else CLASSES
+    objects, _ = parse_options(make_parser("", *classes), classes, ["--config", str(config)])
+    # A configuration that changes nothing would be a file of other options.
+    assert any(found != cls() for found, cls in zip(objects, classes)) or config.name == "fbank.yaml"
