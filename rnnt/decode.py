@@ -19,6 +19,7 @@ class DecodeConfig:
     """Decoding."""
 
     exp_dir: str = option("exp/train", "experiment folder with the checkpoints")
+    model_dir: str = option("", "decode with this model directory, not with checkpoints; results go to --exp-dir")
     manifest_dir: str = option("data/cuts", "folder with <set>.jsonl and features.json (stage 6)")
     decode_sets: list[str] = option(["dev"], "sets to decode")
     epoch: int = option(0, "use epoch-N.pt; 0: the last one")
@@ -142,6 +143,7 @@ def main(argv=None):
     from rnnt.text.ngram import read_arpa
     from rnnt.training.averaging import Selection, load_for_decoding
     from rnnt.training.experiment import read_feature_config
+    from rnnt.transcription.folder import read_model_folder
 
     torch.set_num_threads(config.threads or len(os.sched_getaffinity(0)))
     if config.device == "cuda" and not torch.cuda.is_available():
@@ -151,9 +153,12 @@ def main(argv=None):
     # Every set is opened before the first is decoded: a misspelt name should not cost an hour.
     manifests = [CutManifest(manifest_dir / f"{name}.jsonl") for name in config.decode_sets]
     selection = Selection(epoch=config.epoch, avg=config.avg, best=config.best, iter=config.iter)
-    model, features, tokenizer, checkpoint = load_for_decoding(config.exp_dir, selection, manifest_dir)
+    if config.model_dir:
+        model, features, tokenizer, checkpoint = read_model_folder(config.model_dir)
+    else:
+        model, features, tokenizer, checkpoint = load_for_decoding(config.exp_dir, selection, manifest_dir)
     stored = manifest_dir / "features.json"
-    check_same_features(read_feature_config(stored), features, stored, config.exp_dir)
+    check_same_features(read_feature_config(stored), features, stored, config.model_dir or config.exp_dir)
     scorers = load_scorers(fusion_config, tokenizer, read_arpa)
     frame_seconds = features.frame_shift * model.config.subsampling_factor
     model.to(device)

@@ -158,19 +158,6 @@ def test_average_is_another_model(experiment):
     assert summary["checkpoint"] == "epoch-2-avg-2"
 
 
-def test_a_model_directory_decodes_alike(experiment, tmp_path):
-    from rnnt.export_model import main as export
-
-    export(["--exp-dir", str(experiment[0]), "--epoch", "1", "--out", str(tmp_path / "model")])
-    results = []
-    for options in (["--epoch", "1"], ["--model-dir", str(tmp_path / "model"), "--exp-dir", str(tmp_path)]):
-        run(experiment, "--blank-penalty", "3", *options)
-        folder = (tmp_path if "--model-dir" in options else experiment[0]) / "decode_greedy_search" / "dev"
-        summary = json.loads((folder / "summary.json").read_text())
-        results.append(((folder / "hyp.trn").read_text(), summary["checkpoint"]))
-    assert results[0] == results[1] and results[0][1] == "epoch-1-avg-1"
-
-
 def test_other_features_are_refused_with_both_values(experiment, tmp_path, capsys):
     exp, cuts = experiment
     for path in cuts.glob("dev.jsonl"):

@@ -13,7 +13,7 @@ import soundfile
 import torch
 
 import rnnt
-from rnnt import export_model, transcribe
+from rnnt import decode, export_model, transcribe
 from rnnt.data.config import FeatureConfig
 from rnnt.data.features import make_extractor
 from rnnt.errors import UserError
@@ -28,6 +28,7 @@ from rnnt.transcription.recognizer import Recognizer
 
 RATE = 8000
 FEATURES = FeatureConfig(sampling_rate=RATE, num_mel_bins=20)
+TOY_FEATURES = FeatureConfig(sampling_rate=RATE, num_mel_bins=8)  # of the toy data
 TONES = {"one": 500, "two": 1100, "three": 2300}
 
 
@@ -96,11 +97,11 @@ def experiment(toy, tmp_path_factory):
 
     exp_dir = tmp_path_factory.mktemp("exp")
     config = ModelConfig(
-        encoder_dim=16, encoder_layers=1, subsampling_channels=4, predictor_dim=8, joiner_dim=8, num_features=20,
+        encoder_dim=16, encoder_layers=1, subsampling_channels=4, predictor_dim=8, joiner_dim=8, num_features=8,
         vocab_size=Tokenizer.load(toy).vocab_size,
     )  # fmt: skip
     loss = LossConfig(ctc_loss_scale=0.3)
-    write_experiment(exp_dir, {"model": config, "loss": loss, "features": FEATURES}, toy / "bpe.model")
+    write_experiment(exp_dir, {"model": config, "loss": loss, "features": TOY_FEATURES}, toy / "bpe.model")
     torch.manual_seed(0)
     save_checkpoint(exp_dir / "epoch-1.pt", {"model": Transducer(config, loss).state_dict()})
     return exp_dir
@@ -190,9 +191,9 @@ def test_one_array_gives_one_transcript(listener):
 def test_round_trip_gives_equal_outputs(experiment, model_dir):
     before, features, tokenizer, name = load_for_decoding(experiment, Selection())
     loaded = rnnt.load_model(model_dir, device="cpu")
-    assert loaded.features == features == FEATURES and loaded.selection == name == "epoch-1-avg-1"
+    assert loaded.features == features == TOY_FEATURES and loaded.selection == name == "epoch-1-avg-1"
     assert loaded.tokenizer.pieces == tokenizer.pieces
-    x_BTF, x_len_B = torch.randn(2, 60, 20), torch.tensor([60, 41])
+    x_BTF, x_len_B = torch.randn(2, 60, 8), torch.tensor([60, 41])
     config = SearchConfig(blank_penalty=2.0)
     with torch.inference_mode():
         h_BTD, h_len_B = before.encode(x_BTF, x_len_B)
@@ -203,6 +204,16 @@ def test_round_trip_gives_equal_outputs(experiment, model_dir):
     assert {path.name for path in model_dir.iterdir()} == {"weights.pt", "config.json", "bpe.model"}
     description = json.loads((model_dir / "config.json").read_text())
     assert description["frame_seconds"] == 0.04 and description["versions"]["torch"] == torch.__version__.split("+")[0]
+
+
+def test_decode_takes_a_model_directory(experiment, model_dir, toy, tmp_path):
+    common = ["--manifest-dir", str(toy), "--num-workers", "0", "--device", "cpu", "--blank-penalty", "3"]
+    decode.main([*common, "--exp-dir", str(experiment)])
+    decode.main([*common, "--exp-dir", str(tmp_path), "--model-dir", str(model_dir)])
+    folders = [place / "decode_greedy_search" / "dev" for place in (experiment, tmp_path)]
+    hyps = [(folder / "hyp.trn").read_text() for folder in folders]
+    assert hyps[0] == hyps[1] and "(dev-000)" in hyps[0]
+    assert [json.loads((f / "summary.json").read_text())["checkpoint"] for f in folders] == ["epoch-1-avg-1"] * 2
 
 
 def test_a_model_directory_is_never_overwritten(experiment, model_dir, capsys):
