@@ -4,7 +4,6 @@ Writes ref.trn, hyp.trn, wer, errors.txt, utterances.jsonl, report.html and summ
 to <exp-dir>/decode_<decoding-method>/<set>/.
 """
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,18 +136,16 @@ def main(argv=None):
 
     from rnnt.data.config import check_same_features
     from rnnt.data.manifest import CutManifest
-    from rnnt.errors import UserError
     from rnnt.scoring.folder import write_folder
     from rnnt.search.loading import load_scorers
     from rnnt.text.ngram import read_arpa
     from rnnt.training.averaging import Selection, load_for_decoding
+    from rnnt.training.distributed import pick_device, set_threads
     from rnnt.training.experiment import read_feature_config
     from rnnt.transcription.folder import read_model_folder
 
-    torch.set_num_threads(config.threads or len(os.sched_getaffinity(0)))
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch sees no GPU; take --device cpu")
-    device = torch.device(config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+    set_threads(config.threads, processes=1)
+    device = pick_device(config.device)
     manifest_dir = Path(config.manifest_dir)
     # Every set is opened before the first is decoded: a misspelt name should not cost an hour.
     manifests = [CutManifest(manifest_dir / f"{name}.jsonl") for name in config.decode_sets]
