@@ -17,6 +17,48 @@ import torch
 from torch import nn
 
 
+class _Normalise(torch.autograd.Function):
+    """weight (x - mean) / std + bias over valid frames, with the gradient in closed form.
+
+    With g the incoming gradient on valid frames, n their number and y = (x - mean) / std,
+
+        d bias = sum g,  d weight = sum g y,  d x = weight / std (g - d bias / n - y d weight / n)
+
+    Composed of single operations, autograd would go through the memory of x some twenty times.
+    """
+
+    @staticmethod
+    def forward(ctx, x, mask, weight, bias, eps):
+        dims = [d for d in range(x.dim()) if d != 1]
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        x = x * mask
+        count = (mask.sum() * x[0, 0, 0].numel()).clamp(min=1.0)
+        mean = x.sum(dims) / count
+        # The padding is zero, so it adds count x mean^2 to the sum of squares about the mean.
+        padding = x.numel() / x.shape[1] - count
+        var = (torch.linalg.vector_norm(x - mean.view(shape), dim=dims).square() - padding * mean * mean) / count
+        var = var.clamp(min=0.0)
+        inverse_std = torch.rsqrt(var + eps)
+        scale = weight * inverse_std
+        ctx.save_for_backward(x, mask, mean, inverse_std, weight, count)
+        return (x * scale.view(shape)).add_((bias - mean * scale).view(shape)).mul_(mask), mean, var, count
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g, _mean, _var, _count):
+        x, mask, mean, inverse_std, weight, count = ctx.saved_tensors
+        dims = [d for d in range(x.dim()) if d != 1]
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        g = g * mask
+        bias_grad = g.sum(dims)
+        weight_grad = ((g * x).sum(dims) - mean * bias_grad) * inverse_std
+        scale = weight * inverse_std
+        slope = scale * inverse_std * weight_grad / count
+        x_grad = (g * scale.view(shape)).addcmul_(x, slope.view(shape), value=-1)
+        x_grad.add_((mean * slope - scale * bias_grad / count).view(shape)).mul_(mask)
+        return x_grad, None, weight_grad, bias_grad, None
+
+
 class MaskedBatchNorm(nn.Module):
     """Normalise each channel of x (B, C, T, ...) over the valid frames of all utterances."""
 
@@ -36,17 +78,11 @@ class MaskedBatchNorm(nn.Module):
         """x (B, C, T, ...), mask_BT True on valid frames; returns the same shape in float32, zero on padding."""
         x = x.float()
         mask = mask_BT.reshape(x.shape[0], 1, x.shape[2], *[1] * (x.dim() - 3)).to(x.dtype)
-        shape = [1, -1] + [1] * (x.dim() - 2)
         if self.training:
-            dims = [d for d in range(x.dim()) if d != 1]
-            count = (mask.sum() * (x[0, 0, 0].numel())).clamp(min=1.0)
-            x = x * mask
-            mean = x.sum(dims) / count
-            centred = (x - mean.view(shape)) * mask
-            var = (centred * centred).sum(dims) / count
+            out, mean, var, count = _Normalise.apply(x, mask, self.weight, self.bias, self.eps)
             self._remember(count, mean, var)
-            scale = torch.rsqrt(var + self.eps) * self.weight
-            return centred * scale.view(shape) + self.bias.view(shape) * mask
+            return out
+        shape = [1, -1] + [1] * (x.dim() - 2)
         scale = torch.rsqrt(self.running_var + self.eps) * self.weight
         offset = self.bias - self.running_mean * scale
         return (x * scale.view(shape) + offset.view(shape)) * mask

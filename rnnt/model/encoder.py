@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from rnnt.model.batchnorm import MaskedBatchNorm
+from rnnt.model.layers import Linear, TimeSharedDropout
 from rnnt.model.masking import ceil_div, reverse_valid, valid_mask
 
 
@@ -35,7 +36,7 @@ class ConvSubsampling(nn.Module):
             self.convs.append(nn.Conv2d(in_channels, channels, kernel_size=3, stride=2, padding=1))
             self.norms.append(MaskedBatchNorm(channels))
             bins, in_channels, factor = (bins + 1) // 2, channels, factor // 2
-        self.out = nn.Linear(channels * bins, dim)
+        self.out = Linear(channels * bins, dim)
         self.out_norm = MaskedBatchNorm(dim)
 
     def forward(self, x_BTF, x_len_B):
@@ -93,7 +94,7 @@ class LSTMEncoder(nn.Module):
         )
         layer = BiLSTMLayer if config.encoder_bidirectional else LSTMLayer
         self.layers = nn.ModuleList(layer(dim, dim) for _ in range(config.encoder_layers))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = TimeSharedDropout(config.dropout)
         self.dim = dim
 
     def forward(self, x_BTF, x_len_B):

@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from rnnt.model.layers import Linear
+
 
 class Joiner(nn.Module):
     """logits = W activation(P h + Q g) + b. The two projections come first, so that a search does them once."""
@@ -10,8 +12,8 @@ class Joiner(nn.Module):
     def __init__(self, encoder_dim, predictor_dim, config):
         super().__init__()
         self.activation = config.joiner_activation
-        self.encoder_proj = nn.Linear(encoder_dim, config.joiner_dim)
-        self.predictor_proj = nn.Linear(predictor_dim, config.joiner_dim)
+        self.encoder_proj = Linear(encoder_dim, config.joiner_dim)
+        self.predictor_proj = Linear(predictor_dim, config.joiner_dim)
         self.output = nn.Linear(config.joiner_dim, config.vocab_size)
 
     def project_encoder(self, h):

@@ -10,6 +10,7 @@ from rnnt.loss import full_joiner_loss, prune_ranges, pruned_joiner_loss, smooth
 from rnnt.model.config import LossConfig
 from rnnt.model.encoder import ENCODERS
 from rnnt.model.joiner import Joiner
+from rnnt.model.layers import Linear
 from rnnt.model.masking import ceil_div, valid_mask
 from rnnt.model.predictor import PREDICTORS
 
@@ -42,10 +43,10 @@ class Transducer(nn.Module):
         self.predictor = PREDICTORS[config.predictor](config)
         self.joiner = Joiner(self.encoder.dim, self.predictor.dim, config)
         if self.loss_config.loss == "pruned":
-            self.simple_am_proj = nn.Linear(self.encoder.dim, config.vocab_size)
-            self.simple_lm_proj = nn.Linear(self.predictor.dim, config.vocab_size)
+            self.simple_am_proj = Linear(self.encoder.dim, config.vocab_size)
+            self.simple_lm_proj = Linear(self.predictor.dim, config.vocab_size)
         if self.loss_config.ctc_loss_scale > 0:
-            self.ctc_output = nn.Linear(self.encoder.dim, config.vocab_size)
+            self.ctc_output = Linear(self.encoder.dim, config.vocab_size)
         self.register_buffer("feature_mean", torch.zeros(config.num_features))
         self.register_buffer("feature_std", torch.ones(config.num_features))
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from rnnt.model.batchnorm import MaskedBatchNorm, commit_statistics, count_statistics, drop_statistics
+from rnnt.model.batchnorm import MaskedBatchNorm, _Normalise, commit_statistics, count_statistics, drop_statistics
 from rnnt.model.masking import valid_mask
 
 
@@ -36,6 +36,23 @@ def test_gradient_ignores_padding():
     norm = MaskedBatchNorm(3)
     (norm(x, mask) * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))).sum().backward()
     assert not x.grad[0, :, 3:].any() and x.grad[0, :, :3].any()
+
+
+def test_gradients_are_those_of_finite_differences():
+    """In double precision, by torch's own check; padding is random and must not matter."""
+    x, mask = batch([3, 5], 5)
+    x = x[:, :, :, :2].double().requires_grad_()
+    norm = MaskedBatchNorm(3).double()
+    weights = torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    frames = mask[:, None, :, None].double()
+
+    def function(x, weight, bias):
+        out = _Normalise.apply(x, frames, weight, bias, norm.eps)[0]
+        return (out * weights).sum() + (out**3).sum()
+
+    scale = torch.tensor([0.5, 2.0, -1.0], dtype=torch.float64, requires_grad=True)
+    shift = torch.tensor([0.1, 0.0, 3.0], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(function, (x, scale, shift))
 
 
 def test_running_statistics_are_those_of_all_valid_frames():
