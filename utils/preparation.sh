@@ -9,6 +9,7 @@ nj=$(nproc)
 vocab_size=500
 token_type=bpe
 perturb_speed=
+subsampling_factor=4
 train_set=
 sets=
 
@@ -22,6 +23,7 @@ preparation_options() {
   --token-type bpe|char  what a token is; char needs no --vocab-size (default: $token_type)
   --perturb-speed "FACTORS"  speeds of further copies of the training set, such as "0.9 1.1"
                      (default: "$perturb_speed")
+  --subsampling-factor N  input frames per encoder frame, as the training has it (default: $subsampling_factor)
   --train-set NAME   set for the tokens and the statistics (default: ${train_set:-the one whose name begins with train})
   --sets "NAMES"     all sets (default: ${sets:-those that stage 1 made})
   --config FILE      shell file that sets any of these (stop_stage=5)
@@ -114,7 +116,8 @@ prepare_shared() {
   # shellcheck disable=SC2086
   run_stage 6 "validation and statistics" data/cuts \
     python3 "$RNNT_ROOT/local/validate.py" --fbank-dir data/fbank --out data/cuts --train-set "$train_set" \
-    --sets $names --bpe-model "${langs[0]}/bpe.model" --max-drop 5 --subsampling-factor 4
+    --sets $names --bpe-model "${langs[0]}/bpe.model" --max-drop 5 \
+    --subsampling-factor "$subsampling_factor"
   for lang in "${langs[@]}"; do
     run_stage 7 "n-gram" "$lang" python3 "$RNNT_ROOT/local/make_ngram.py" --lang-dir "$lang" --order 2 3
   done

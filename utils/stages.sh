@@ -2,6 +2,10 @@
 # What the prepare.sh and run.sh of all recipes share: stages that are done once, and jobs whose log is shown.
 # Sourced after parse_options.sh. Uses the variables stage and stop_stage; an empty stage runs what is not done.
 
+[ $# -eq 0 ] || {
+  echo "${0##*/}: unexpected argument $1; --help lists the options" >&2
+  exit 1
+}
 stage=${stage-}
 stop_stage=${stop_stage-100}
 if [[ ! ${stage:-0} =~ ^-?[0-9]+$ || ! $stop_stage =~ ^-?[0-9]+$ ]]; then

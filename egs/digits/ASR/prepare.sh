@@ -9,6 +9,7 @@ dl_dir=
 vocab_size=30
 train_set=train
 perturb_speed="0.85 1.15"
+subsampling_factor=8
 sets="train dev test test-newspeaker"
 
 help_message="Usage: prepare.sh [options]
@@ -26,7 +27,6 @@ $(preparation_stages)"
 
 . "$here/../../../utils/parse_options.sh"
 . "$here/../../../utils/stages.sh"
-[ $# -eq 0 ] || { echo "prepare.sh: unexpected argument $1; --help lists the options" >&2; exit 1; }
 
 cd "$here"
 begin_preparation "$caller"

@@ -24,7 +24,6 @@ $(experiment_options)"
 
 . "$here/../../../utils/parse_options.sh"
 . "$here/../../../utils/stages.sh"
-[ $# -eq 0 ] || { echo "run.sh: unexpected argument $1; --help lists the options" >&2; exit 1; }
 
 cd "$here"
 begin_experiment "$caller"

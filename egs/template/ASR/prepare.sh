@@ -22,7 +22,6 @@ $(preparation_stages)"
 
 . "$here/../../../utils/parse_options.sh"
 . "$here/../../../utils/stages.sh"
-[ $# -eq 0 ] || { echo "prepare.sh: unexpected argument $1; --help lists the options" >&2; exit 1; }
 
 cd "$here"
 begin_preparation "$caller"
