@@ -56,7 +56,11 @@ def pick_device(name, local_rank=0):
 
 
 def set_threads(threads, processes):
-    """CPU threads of this process; 0: the cores divided among the processes of this machine."""
+    """CPU threads of this process; 0: the cores divided among the processes of this machine.
+
+    `processes` is how many those are; under torchrun its LOCAL_WORLD_SIZE says so.
+    """
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     torch.set_num_threads(threads or max(1, cores // processes))
 

@@ -14,6 +14,7 @@ from rnnt.cli import program
 from rnnt.errors import UserError
 from rnnt.train import main
 from rnnt.training.checkpoint import load_checkpoint
+from rnnt.training.distributed import free_port
 
 
 def weights(exp_dir, name="epoch-2.pt"):
@@ -84,6 +85,22 @@ def test_two_ranks_equal_accumulation_of_two(tmp_path, toy_argv):
         torch.testing.assert_close(a[name], b[name], rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
     with open(one / "epochs.jsonl") as f, open(two / "epochs.jsonl") as g:
         assert f.read() == g.read()
+
+
+@pytest.mark.slow
+def test_torchrun_equals_world_size(tmp_path, toy_argv):
+    main(toy_argv(tmp_path / "ours", world_size=2))
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        str(free_port()),
+    ]
+    subprocess.run([*torchrun, "-m", "rnnt.train", *toy_argv(tmp_path / "theirs")], check=True)
+    assert_same(weights(tmp_path / "theirs"), weights(tmp_path / "ours"))
 
 
 def test_finished_run_is_left_alone(tmp_path, toy_argv, whole, capsys):
