@@ -67,8 +67,7 @@ def turns_of_rank(plan, rank, world_size, accumulation, first=0):
     they get a spare turn, so that all ranks make the same number of collective calls.
 
     Args:
-      first: position in the plan to begin with (a multiple of nothing in particular: resumed runs may change the
-        world size).
+      first: position in the plan to begin with; any, because a resumed run may have another world size.
     """
     group = world_size * accumulation
     for start in range(first, len(plan), group):
