@@ -30,11 +30,13 @@ preparation_options() {
 TEXT
 }
 
-# import_options: the help of --import and --allow-pipes, for recipes that have them.
+# import_options: the help of --import, --hold-out and --allow-pipes, for recipes that have them.
 import_options() {
   cat <<TEXT
   --import "SETS"    a corpus in any common form, such as "train=DIR dev=FILE.tsv test=FILE.jsonl": Kaldi data
                      directories, tables, lhotse manifests; docs/new_corpus.md (default: ${import:-none})
+  --hold-out "NAME=SET:N"  a set NAME made of N speakers of an imported SET, such as dev=train:12
+                     (default: ${hold_out:-none})
   --allow-pipes true|false  run the commands in wav.scp of an imported corpus (default: $allow_pipes)
 TEXT
 }
@@ -72,8 +74,8 @@ import_corpus() {
   fi
   # shellcheck disable=SC2086
   run_stage 1 manifests data/manifests \
-    python3 "$RNNT_ROOT/local/import_corpus.py" --sets $import --allow-pipes "$allow_pipes" --out data/manifests \
-    --nj "$nj"
+    python3 "$RNNT_ROOT/local/import_corpus.py" --sets $import --hold-out "$hold_out" \
+    --allow-pipes "$allow_pipes" --out data/manifests --nj "$nj"
 }
 
 # list_sets: the names of all sets, as given or as stage 1 listed them.

@@ -215,3 +215,33 @@ def test_another_script_in_the_c_locale(kaldi):
     assert Path("out/train/text").read_bytes() == (kaldi / "text").read_bytes()
     tokens = Path("data/lang_char/tokens.txt").read_text(encoding="utf-8").split()[::2]
     assert tokens[:3] == ["<blk>", "<sos/eos>", "<unk>"] and set(tokens[3:]) == set("▁здравствуймир")
+
+
+def test_hold_out_parts_off_speakers(tmp_path, monkeypatch, load):
+    monkeypatch.chdir(tmp_path)
+    write_kaldi(tmp_path / "kaldi")
+    found = load("train=kaldi", more=("--hold-out", "dev=train:1"))
+    speakers = {name: {s.speaker for s in supervisions.values()} for name, supervisions in found.items()}
+    assert sorted(map(len, speakers.values())) == [1, 1] and speakers["train"].isdisjoint(speakers["dev"])
+    assert sorted(k for part in found.values() for k in part) == ["a-1", "a-2", "b-1"]
+    for name in found:
+        recordings = RecordingSet.from_file(f"data/manifests/{name}_recordings.jsonl.gz")
+        assert {r.id for r in recordings} == {s.recording_id for s in found[name].values()}
+
+
+@pytest.mark.parametrize(
+    "value, problem",
+    [
+        ("dev=train:2", "2 speakers are asked for and the set has 2"),
+        ("dev=test:1", "dev must be a new set and test one of --sets (train)"),
+        ("train=train:1", "train must be a new set"),
+        ("dev", "'dev' is not NAME=SET:N"),
+    ],
+)
+def test_hold_out_refuses(tmp_path, monkeypatch, load, capsys, value, problem):
+    monkeypatch.chdir(tmp_path)
+    write_kaldi(tmp_path / "kaldi")
+    with pytest.raises(SystemExit):
+        load("train=kaldi", more=("--hold-out", value))
+    assert problem in capsys.readouterr().err
+    assert not Path("data/manifests/sets").exists()

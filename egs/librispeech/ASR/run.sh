@@ -12,6 +12,8 @@ parts=
 # shellcheck disable=SC2034
 import=
 # shellcheck disable=SC2034
+hold_out=
+# shellcheck disable=SC2034
 allow_pipes=
 
 help_message="Usage: run.sh [options]
@@ -20,7 +22,8 @@ Builds the environment, prepares the data, trains, decodes and prints a table. C
 is done and goes on where it stopped.
 
   --dl-dir DIR, --parts \"NAMES\"  where the corpus is, and what of it; see prepare.sh --help (default: its own)
-  --import \"SETS\", --allow-pipes true|false  a corpus in any common form; see prepare.sh --help (default: its own)
+  --import \"SETS\", --hold-out \"NAME=SET:N\", --allow-pipes true|false
+                              a corpus in any common form; see prepare.sh --help (default: its own)
 $(experiment_options)"
 
 . "$here/../../../utils/parse_options.sh"
@@ -29,6 +32,6 @@ $(experiment_options)"
 cd "$here"
 begin_experiment "$caller"
 if stage_wanted 0; then
-  prepare dl_dir parts import allow_pipes
+  prepare dl_dir parts import hold_out allow_pipes
 fi
 run_experiment

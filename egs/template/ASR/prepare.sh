@@ -6,6 +6,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../../../utils/preparation.sh"
 
 import=
+hold_out=
 # shellcheck disable=SC2034  # used by import_corpus
 allow_pipes=false
 help_message="Usage: prepare.sh --import \"train=PATH dev=PATH test=PATH\" [options]
