@@ -11,6 +11,7 @@ from pathlib import Path
 from rnnt.cli import program
 from rnnt.options import make_parser, option, parse, to_dict
 from rnnt.search.config import FusionConfig, SearchConfig
+from rnnt.training.config import Selection
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,6 @@ class DecodeConfig:
     model_dir: str = option("", "decode with this model directory, not with checkpoints; results go to --exp-dir")
     manifest_dir: str = option("data/cuts", "folder with <set>.jsonl and features.json (stage 6)")
     decode_sets: list[str] = option(["dev"], "sets to decode")
-    epoch: int = option(0, "use epoch-N.pt; 0: the last one")
-    avg: int = option(1, "average that many epochs, up to --epoch")
-    best: int = option(0, "average the best N epochs by dev WER; 0: use --epoch and --avg")
-    iter: int = option(0, "use checkpoint-N.pt; 0: use --epoch and --avg")
     max_duration: float = option(600.0, "seconds of audio in a batch, padding counted")
     num_workers: int = option(1, "processes that load features; 0: the program itself")
     device: str = option("auto", "where to compute; auto: a GPU if there is one", choices=["auto", "cpu", "cuda"])
@@ -36,11 +33,9 @@ class DecodeConfig:
             raise ValueError("--decode-sets needs at least one set")
         if self.max_duration <= 0:
             raise ValueError("--max-duration must be positive")
-        for name in ("epoch", "best", "iter", "num_workers", "threads"):
+        for name in ("num_workers", "threads"):
             if getattr(self, name) < 0:
                 raise ValueError(f"--{name.replace('_', '-')} can't be negative")
-        if self.avg < 1:
-            raise ValueError("--avg must be at least 1")
 
 
 class Waiting:
@@ -129,8 +124,8 @@ def describe_utterance(key, speaker, seconds, audio, nbest, texts, tokenizer, fr
 @program
 def main(argv=None):
     """Decode and score."""
-    options = (DecodeConfig, SearchConfig, FusionConfig)
-    (config, search_config, fusion_config), _ = parse(make_parser(__doc__, *options), options, argv)
+    options = (DecodeConfig, Selection, SearchConfig, FusionConfig)
+    (config, selection, search_config, fusion_config), _ = parse(make_parser(__doc__, *options), options, argv)
 
     import torch
 
@@ -139,7 +134,7 @@ def main(argv=None):
     from rnnt.scoring.folder import write_folder
     from rnnt.search.loading import load_scorers
     from rnnt.text.ngram import read_arpa
-    from rnnt.training.averaging import Selection, load_for_decoding
+    from rnnt.training.averaging import load_for_decoding
     from rnnt.training.distributed import pick_device, set_threads
     from rnnt.training.experiment import read_feature_config
     from rnnt.transcription.folder import read_model_folder
@@ -149,7 +144,6 @@ def main(argv=None):
     manifest_dir = Path(config.manifest_dir)
     # Every set is opened before the first is decoded: a misspelt name should not cost an hour.
     manifests = [CutManifest(manifest_dir / f"{name}.jsonl") for name in config.decode_sets]
-    selection = Selection(epoch=config.epoch, avg=config.avg, best=config.best, iter=config.iter)
     if config.model_dir:
         model, features, tokenizer, checkpoint = read_model_folder(config.model_dir)
     else:

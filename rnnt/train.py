@@ -54,8 +54,8 @@ def usable_backend(name):
     return backend
 
 
-def run(options):
-    """Train on this rank."""
+def run(options, observers=()):
+    """Train on this rank. `observers`: see rnnt/training/observers.py; they must pickle."""
     import numpy as np
     import torch
 
@@ -116,7 +116,7 @@ def run(options):
         "plan": plan_fingerprint(options.batch, manifests["train"].durations),
     }
     fill_F = np.asarray(statistics["mean"], dtype=np.float32)
-    Trainer(options, model.to(world.device), manifests, tokenizer, fill_F, identity, world, log).run()
+    Trainer(options, model.to(world.device), manifests, tokenizer, fill_F, identity, world, log, observers).run()
 
 
 @program

@@ -55,8 +55,7 @@ def cut_batches(order, durations, max_duration):
 class Turn:
     """What one rank does for one update: positions in the plan, and how many utterances all ranks see together."""
 
-    positions: tuple[int, ...]
-    spare: bool  # nothing is left for this rank: it computes the first position again, with weight zero
+    positions: tuple[int, ...]  # none where the last update leaves nothing for this rank
     num_utterances: int
 
 
@@ -64,7 +63,7 @@ def turns_of_rank(plan, rank, world_size, accumulation, first=0):
     """Deal the plan out: update k takes the next `world_size * accumulation` micro-batches, rank by rank.
 
     Within an update, rank r takes positions r, r + world_size, ... In the last update some ranks may have nothing;
-    they get a spare turn, so that all ranks make the same number of collective calls.
+    they get a turn without positions, so that all ranks make the same number of updates.
 
     Args:
       first: position in the plan to begin with; any, because a resumed run may have another world size.
@@ -73,4 +72,4 @@ def turns_of_rank(plan, rank, world_size, accumulation, first=0):
     for start in range(first, len(plan), group):
         stop = min(start + group, len(plan))
         positions = tuple(range(start + rank, stop, world_size))
-        yield Turn(positions or (start,), not positions, sum(len(plan[i]) for i in range(start, stop)))
+        yield Turn(positions, sum(len(plan[i]) for i in range(start, stop)))

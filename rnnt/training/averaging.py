@@ -1,6 +1,5 @@
 """From checkpoints to the model that is used: averages of weights, with batch statistics that fit them."""
 
-import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -24,34 +23,25 @@ from rnnt.training.metrics import read_epochs
 STATISTICS_EPOCH = 0  # the plan of no training epoch: epochs count from 1
 
 
-@dataclasses.dataclass(frozen=True)
-class Selection:
-    """Which checkpoints make the model, as decode.py's options say it."""
-
-    epoch: int = 0  # epoch-N.pt; 0: the last
-    avg: int = 1  # average this many epochs that end with `epoch`
-    best: int = 0  # average the best N epochs by dev WER instead
-    iter: int = 0  # checkpoint-N.pt instead
-
-    def paths(self, exp_dir):
-        """The checkpoint files, and a short name for the selection."""
-        if self.iter:
-            return [_existing(exp_dir, "checkpoint", [self.iter])[self.iter]], f"iter-{self.iter}"
-        epochs = numbered(exp_dir, "epoch")
-        if not epochs:
-            raise UserError(f"{exp_dir}: no epoch-N.pt in it; train first")
-        if self.best:
-            wers = {e: r["dev_wer"] for e, r in read_epochs(exp_dir).items() if e in epochs}
-            if len(wers) < self.best:
-                raise UserError(
-                    f"{exp_dir}: --best {self.best}, but only {len(wers)} scored epochs are kept; "
-                    "lower it or train with a larger --keep-best-epochs"
-                )
-            chosen = sorted(wers, key=lambda e: (wers[e], -e))[: self.best]
-            return [epochs[e] for e in sorted(chosen)], f"best-{self.best}"
-        last = self.epoch or max(epochs)
-        wanted = range(max(1, last - self.avg + 1), last + 1)
-        return list(_existing(exp_dir, "epoch", wanted).values()), f"epoch-{last}-avg-{self.avg}"
+def choose(selection, exp_dir):
+    """The checkpoint files that a `Selection` names, and a short name for it."""
+    if selection.iter:
+        return [_existing(exp_dir, "checkpoint", [selection.iter])[selection.iter]], f"iter-{selection.iter}"
+    epochs = numbered(exp_dir, "epoch")
+    if not epochs:
+        raise UserError(f"{exp_dir}: no epoch-N.pt in it; train first")
+    if selection.best:
+        wers = {e: r["dev_wer"] for e, r in read_epochs(exp_dir).items() if e in epochs}
+        if len(wers) < selection.best:
+            raise UserError(
+                f"{exp_dir}: --best {selection.best}, but only {len(wers)} scored epochs are kept; "
+                "lower it or train with a larger --keep-best-epochs"
+            )
+        chosen = sorted(wers, key=lambda e: (wers[e], -e))[: selection.best]
+        return [epochs[e] for e in sorted(chosen)], f"best-{selection.best}"
+    last = selection.epoch or max(epochs)
+    wanted = range(max(1, last - selection.avg + 1), last + 1)
+    return list(_existing(exp_dir, "epoch", wanted).values()), f"epoch-{last}-avg-{selection.avg}"
 
 
 def _existing(exp_dir, kind, numbers):
@@ -79,7 +69,8 @@ def load_for_decoding(exp_dir, selection, manifest_dir=None, num_batches=60):
 
     Averaged weights meet other activations than those whose statistics batch normalisation has stored, so the
     statistics are taken anew over up to `num_batches` micro-batches of the training set. The result is kept as
-    `<exp_dir>/averaged-<name>.pt` and used again while the checkpoints stay the same.
+    `<exp_dir>/averaged-<name>.pt` and used again while the checkpoints stay the same. The moving average of a
+    checkpoint stands for its weights where it has one (unless `selection.use_ema` is false).
 
     Args:
       exp_dir: the experiment folder.
@@ -89,7 +80,7 @@ def load_for_decoding(exp_dir, selection, manifest_dir=None, num_batches=60):
       `(model, FeatureConfig, Tokenizer, name of the selection)`.
     """
     exp_dir = Path(exp_dir)
-    paths, name = selection.paths(exp_dir)
+    paths, name = choose(selection, exp_dir)
     record = read_json(exp_dir / "config.json")
     features = from_dict(FeatureConfig, record["features"], exp_dir / "config.json")
     tokenizer = Tokenizer.load(exp_dir / "bpe.model")
@@ -97,8 +88,13 @@ def load_for_decoding(exp_dir, selection, manifest_dir=None, num_batches=60):
         from_dict(ModelConfig, record["model"], exp_dir / "config.json"),
         from_dict(LossConfig, record["loss"], exp_dir / "config.json"),
     )
-    if len(paths) == 1:
-        model.load_state_dict(load_checkpoint(paths[0])["model"])
+    states = [load_checkpoint(path) for path in paths]
+    if selection.use_ema and all("ema" in state for state in states):
+        weights, name = [state["ema"] for state in states], f"{name}-ema"
+    else:
+        weights = [state["model"] for state in states]
+    if len(weights) == 1:
+        model.load_state_dict(weights[0])
         return model.eval(), features, tokenizer, name
     kept, stamp = exp_dir / f"averaged-{name}.pt", _stamp(paths)
     if kept.exists():
@@ -106,7 +102,7 @@ def load_for_decoding(exp_dir, selection, manifest_dir=None, num_batches=60):
         if state["stamp"] == stamp:
             model.load_state_dict(state["model"])
             return model.eval(), features, tokenizer, name
-    model.load_state_dict(average_states([load_checkpoint(path)["model"] for path in paths]))
+    model.load_state_dict(average_states(weights))
     if has_statistics(model):
         _estimate_statistics(model, record, manifest_dir or record["train"]["manifest_dir"], num_batches)
     save_checkpoint(kept, {"model": model.state_dict(), "stamp": stamp})

@@ -6,6 +6,24 @@ from rnnt.options import option
 
 
 @dataclass(frozen=True)
+class Selection:
+    """Which checkpoints make the model."""
+
+    epoch: int = option(0, "use epoch-N.pt; 0: the last one")
+    avg: int = option(1, "average that many epochs, up to --epoch")
+    best: int = option(0, "average the best N epochs by dev WER; 0: use --epoch and --avg")
+    iter: int = option(0, "use checkpoint-N.pt; 0: use --epoch and --avg")
+    use_ema: bool = option(True, "take the moving average of the weights (--ema-decay) where checkpoints hold one")
+
+    def __post_init__(self):
+        for name in ("epoch", "best", "iter"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--{name} can't be negative")
+        if self.avg < 1:
+            raise ValueError("--avg must be at least 1")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Training run."""
 
@@ -15,6 +33,8 @@ class TrainConfig:
     dev_set: str = option("dev", "set to measure the WER on after each epoch")
     bpe_model: str = option("data/lang_bpe_500/bpe.model", "SentencePiece model (stage 5)")
     num_epochs: int = option(30, "epochs to train")
+    stop_at_wer: float = option(0.0, "end training when the dev WER reaches this many percent; 0: make all epochs")
+    max_updates: int = option(0, "end training after that many updates, as for a trial; 0: make all epochs")
     start_epoch: int = option(0, "continue from epoch-(N-1).pt; 0: from the newest checkpoint, if there is one")
     world_size: int = option(1, "processes on this machine; torchrun's variables take precedence")
     master_port: int = option(0, "port where the processes meet; 0: a free one")
@@ -23,6 +43,9 @@ class TrainConfig:
     accum_grad: int = option(1, "micro-batches per process that make one update")
     use_fp16: bool = option(False, "half precision with a gradient scaler")
     use_bf16: bool = option(False, "bfloat16 precision")
+    ema_decay: float = option(
+        0.0, "decay of an exponential moving average of the weights, with which the dev set is decoded; 0: none"
+    )
     save_every_n: int = option(1000, "updates between two checkpoint-N.pt")
     keep_last_k: int = option(3, "checkpoint-N.pt to keep")
     keep_last_epochs: int = option(5, "newest epoch-N.pt to keep; 0: all")
@@ -38,6 +61,10 @@ class TrainConfig:
         for name in ("num_epochs", "world_size", "accum_grad", "save_every_n", "keep_last_k", "log_interval"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError("--ema-decay must be in [0, 1)")
+        if self.stop_at_wer < 0 or self.max_updates < 0:
+            raise ValueError("--stop-at-wer and --max-updates can't be negative")
 
     @property
     def precision(self):

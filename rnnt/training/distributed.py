@@ -32,6 +32,16 @@ class World:
             dist.all_reduce(tensor)
         return tensor
 
+    def start_all_reduce(self, tensor):
+        """Begin to sum `tensor` over the processes, in place; `wait()` on what this returns ends it."""
+        return dist.all_reduce(tensor, async_op=True)
+
+    def broadcast(self, tensors):
+        """Give every process the values that rank 0 has, in place."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
+
     def gather(self, value):
         """A list of every process' `value` (anything that pickles), in rank order, on all of them."""
         if self.size == 1:

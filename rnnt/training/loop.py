@@ -7,32 +7,22 @@ plan this makes a run a pure function of its options: it can be stopped anywhere
 
 import contextlib
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn.parallel import DistributedDataParallel
 
 from rnnt.data.dataset import PlannedBatches, loader
 from rnnt.data.plan import plan_epoch, turns_of_rank
 from rnnt.errors import UserError
-from rnnt.model.batchnorm import commit_statistics, count_statistics, drop_statistics
+from rnnt.model.batchnorm import commit_statistics, drop_statistics
 from rnnt.optim.optimizer import make_optimizer, set_learning_rate
 from rnnt.optim.schedule import learning_rate
-from rnnt.training.checkpoint import load_checkpoint, newest_checkpoint, numbered, remove_old, save_checkpoint
+from rnnt.training.checkpoint import remove_old, save_checkpoint
 from rnnt.training.evaluate import evaluate
-from rnnt.training.experiment import check_fits
+from rnnt.training.gradients import sum_over_ranks
 from rnnt.training.metrics import Clock, Events, Tally, add_up, append_json_line, duration_text, read_epochs
-
-
-@dataclass
-class Position:
-    """Where a run stands: the next micro-batch (of an epoch, from 1) and the updates made."""
-
-    epoch: int = 1
-    batch: int = 0
-    step: int = 0
+from rnnt.training.state import Position, TrainingState, start_ema
 
 
 class Trainer:
@@ -47,45 +37,90 @@ class Trainer:
       identity: what a checkpoint must share with this run (see `check_fits`).
       world: `World`.
       log: logger.
+      observers: `Observer`s, which the main process calls.
     """
 
-    def __init__(self, options, model, manifests, tokenizer, fill_F, identity, world, log):
+    def __init__(self, options, model, manifests, tokenizer, fill_F, identity, world, log, observers=()):
         self.options = options
         self.model = model
         self.manifests = manifests
         self.tokenizer = tokenizer
         self.fill_F = fill_F
-        self.identity = identity
         self.world = world
         self.log = log
+        self.observers = observers if world.is_main else ()
         self.exp_dir = Path(options.train.exp_dir)
-        self.position = Position()
         self.tally = Tally()  # since the last progress line
         self.bad_updates = 0
-        self.optimizer = make_optimizer(model, options.optim)
         device = world.device.type
         self.scaler = torch.amp.GradScaler(device, enabled=options.train.use_fp16)
         precision = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[options.train.precision]
         self.autocast = torch.autocast(device, precision) if precision is not None else contextlib.nullcontext()
-        # Statistics of batch normalisation are summed in commit_statistics: broadcasting buffers would undo that.
-        self.parallel = DistributedDataParallel(model, broadcast_buffers=False) if world.size > 1 else model
+        self.optimizer = make_optimizer(model, options.optim)
+        # Whatever each rank drew, all begin with the weights of rank 0, and so does their average.
+        world.broadcast(model.state_dict().values())
+        self.ema = start_ema(model, options.train.ema_decay) if options.train.ema_decay else None
+        self.state = TrainingState(model, self.optimizer, self.scaler, identity, self.ema)
         self.events = Events(self.exp_dir / "tensorboard", options.train.tensorboard and world.is_main)
 
+    @property
+    def position(self):
+        """Where the run stands."""
+        return self.state.position
+
     def run(self):
-        """Train from where the experiment folder stands to the last epoch."""
-        self._resume()
-        epochs = self.options.train.num_epochs
-        records = read_epochs(self.exp_dir)
-        if self.position.epoch > 1 and self.position.batch == 0 and self.position.epoch - 1 not in records:
-            self._finish_epoch(self.position.epoch - 1)
-        if self.position.epoch > epochs:
-            self.log.info("training is complete: %d epochs; give a larger --num-epochs to go on", epochs)
-        while self.position.epoch <= epochs:
-            self._train_epoch()
-            self._finish_epoch(self.position.epoch - 1)
-        self.events.close()
+        """Train from where the experiment folder stands to the last epoch, or to --stop-at-wer or --max-updates.
+
+        Returns whether the run did what it was asked for, as `Observer.run_end` says it.
+        """
+        self.state.resume(self.exp_dir, self.options.train.start_epoch, self.world, self.log)
+        self._tell("run_start", self)
+        success = False
+        try:
+            success = self._run_epochs()
+        finally:
+            self._tell("run_end", success)
+            self.events.close()
+        return success
+
+    def _tell(self, event, *what):
+        for observer in self.observers:
+            getattr(observer, event)(*what)
+
+    def _run_epochs(self):
+        train = self.options.train
+        done = self.position.epoch - 1
+        # As rank 0 sees them: a shared file system may show other machines an older state.
+        records = self.world.gather(read_epochs(self.exp_dir))[0]
+        if done and self.position.batch == 0 and done not in records:
+            records[done] = self._finish_epoch(done)
+        reached = self._reached(records.get(done))
+        if not reached and done >= train.num_epochs:
+            self.log.info("training is complete: %d epochs; give a larger --num-epochs to go on", train.num_epochs)
+        while not (reached or self.position.epoch > train.num_epochs or self._spent()):
+            epoch = self.position.epoch
+            if self._train_epoch():
+                reached = self._reached(self._finish_epoch(epoch))
+            else:
+                reached = self._reached(self._evaluate(epoch))
+        if self._spent():
+            self.log.info("%d updates are done, as many as --max-updates allows", self.position.step)
+        return reached or not train.stop_at_wer
+
+    def _spent(self):
+        """Whether --max-updates allows no further update."""
+        return 0 < self.options.train.max_updates <= self.position.step
+
+    def _reached(self, record):
+        """Whether the record of an epoch has the WER at which training is to stop."""
+        target = self.options.train.stop_at_wer
+        if not (target and record) or record["dev_wer"] > target:
+            return False
+        self.log.info("training is complete: dev WER %.2f %%, the target is %g %%", record["dev_wer"], target)
+        return True
 
     def _train_epoch(self):
+        """Train to the end of the epoch; False when --max-updates ended it before."""
         options, now = self.options, self.position
         plan = self._plan(now.epoch)
         group = self.world.size * options.train.accum_grad
@@ -103,7 +138,8 @@ class Trainer:
         pin = self.world.device.type == "cuda"
         batches = iter(loader(dataset, positions, options.batch.num_workers, pin_memory=pin))
         self.log.info("epoch %d: %d micro-batches, beginning with %d", now.epoch, len(plan), now.batch)
-        self.parallel.train()
+        self._tell("epoch_start", now.epoch)
+        self.model.train()
         self.tally, clock = Tally(), Clock(self._progress(plan))
         for turn in turns:
             lr = learning_rate(options.optim, now.step, self._progress(plan))
@@ -113,39 +149,42 @@ class Trainer:
             now.batch = min(now.batch + group, len(plan))
             if now.step % options.train.log_interval == 0 or now.batch == len(plan):
                 self._report(plan, lr, grad_norm, clock)
-            if now.step % options.train.save_every_n == 0 and now.batch < len(plan):
+            stop = self._spent()
+            if now.batch < len(plan) and (stop or now.step % options.train.save_every_n == 0):
                 self._save(self.exp_dir / f"checkpoint-{now.step}.pt")
-        self.position = Position(now.epoch + 1, 0, now.step)
-        self._save(self.exp_dir / f"epoch-{now.epoch}.pt")
+            if stop:
+                break
+        whole = now.batch == len(plan)
+        if whole:
+            self.state.position = Position(now.epoch + 1, 0, now.step)
+            self._save(self.exp_dir / f"epoch-{now.epoch}.pt")
+        self._tell("epoch_end", now.epoch)
+        return whole
 
     def _update(self, batches, turn):
         """Forward, backward and step over the micro-batches of one turn; returns the norm of the gradient."""
         self.optimizer.zero_grad(set_to_none=True)
-        count_statistics(self.model, not turn.spare)
         simple_scale, pruned_scale = self.options.loss.scales(self.position.step)
+        device = self.world.device
         done = []
-        for i, batch in enumerate(batches):
+        for batch in batches:
             # Dropout of this micro-batch, wherever and whenever it is computed.
             torch.manual_seed(_seed(self.options.batch.seed, self.position.epoch, batch.position))
-            last = i == len(batches) - 1
-            with contextlib.nullcontext() if last or self.world.size == 1 else self.parallel.no_sync():
-                device = self.world.device
-                with self.autocast:
-                    losses = self.parallel(
-                        batch.x_BTF.to(device, non_blocking=True),
-                        batch.x_len_B,
-                        batch.y_BS.to(device, non_blocking=True),
-                        batch.y_len_B,
-                        simple_scale,
-                        pruned_scale,
-                    )
-                # DDP divides by the number of ranks; the gradient is the mean over all utterances of the update.
-                weight = 0.0 if turn.spare else self.world.size / turn.num_utterances
-                self.scaler.scale(losses.total * weight).backward()
+            with self.autocast:
+                losses = self.model(
+                    batch.x_BTF.to(device, non_blocking=True),
+                    batch.x_len_B,
+                    batch.y_BS.to(device, non_blocking=True),
+                    batch.y_len_B,
+                    simple_scale,
+                    pruned_scale,
+                )
+            self.scaler.scale(losses.total / turn.num_utterances).backward()
             done.append((batch, losses))
-        return self._step(done, turn)
+        sum_over_ranks(self.model.parameters(), self.world)
+        return self._step(done)
 
-    def _step(self, done, turn):
+    def _step(self, done):
         """Clip, step, and count what was done; an update that is not finite is skipped on all ranks alike."""
         self.scaler.unscale_(self.optimizer)
         grad_norm = torch.nn.utils.clip_grad_norm_(
@@ -155,8 +194,9 @@ class Trainer:
             self.bad_updates = 0
             commit_statistics(self.model, self.world.all_reduce)
             self.scaler.step(self.optimizer)
-            if not turn.spare:
-                self._count(done)
+            if self.ema is not None:
+                self.ema.update_parameters(self.model)
+            self._count(done)
         else:
             drop_statistics(self.model)
             self._report_bad(done)
@@ -221,24 +261,25 @@ class Trainer:
             train__audio_seconds_per_second=speed,
         )
 
+    def _evaluate(self, epoch):
+        """Measure the dev WER; returns what epochs.jsonl says about an epoch."""
+        self._tell("eval_start", epoch)
+        model = self.model if self.ema is None else self.ema.module
+        result = evaluate(model, self.manifests["dev"], self.tokenizer, self.options.batch.max_duration, self.world)
+        self._tell("eval_end", epoch, result)
+        self.log.info("epoch %d: dev %s, %.1f %% of labels are blank", epoch, result.summary, 100 * result.blank_share)
+        self.log.info("  ref: %s", result.reference)
+        self.log.info("  hyp: %s", result.hypothesis)
+        step = self.position.step
+        self.events.scalars(step, dev__wer=result.wer, dev__blank_share=result.blank_share)
+        self.events.text(step, "dev/sample", f"ref: {result.reference}\n\nhyp: {result.hypothesis}")
+        return {"epoch": epoch, "step": step, "dev_wer": result.wer, "blank_share": result.blank_share}
+
     def _finish_epoch(self, epoch):
-        """Dev WER of a finished epoch, and the checkpoints that are kept."""
-        result = evaluate(
-            self.model, self.manifests["dev"], self.tokenizer, self.options.batch.max_duration, self.world
-        )
+        """Measure and record the dev WER of a whole epoch, and remove the checkpoints that no rule keeps."""
+        record = self._evaluate(epoch)
         if self.world.is_main:
-            self.log.info(
-                "epoch %d: dev %s, %.1f %% of labels are blank", epoch, result.summary, 100 * result.blank_share
-            )
-            self.log.info("  ref: %s", result.reference)
-            self.log.info("  hyp: %s", result.hypothesis)
-            step = self.position.step
-            self.events.scalars(step, dev__wer=result.wer, dev__blank_share=result.blank_share)
-            self.events.text(step, "dev/sample", f"ref: {result.reference}\n\nhyp: {result.hypothesis}")
-            append_json_line(
-                self.exp_dir / "epochs.jsonl",
-                {"epoch": epoch, "step": step, "dev_wer": result.wer, "blank_share": result.blank_share},
-            )
+            append_json_line(self.exp_dir / "epochs.jsonl", record)
             keep = self.options.train
             remove_old(
                 self.exp_dir,
@@ -248,6 +289,7 @@ class Trainer:
                 {e: r["dev_wer"] for e, r in read_epochs(self.exp_dir).items()},
             )
         self.world.barrier()
+        return record
 
     def _plan(self, epoch):
         batch = self.options.batch
@@ -261,42 +303,8 @@ class Trainer:
 
     def _save(self, path):
         if self.world.is_main:
-            save_checkpoint(
-                path,
-                {
-                    "model": self.model.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "scaler": self.scaler.state_dict(),
-                    "position": vars(self.position),
-                    "identity": self.identity,
-                },
-            )
+            self.state.save(path)
             self.log.info("saved %s", path)
-
-    def _resume(self):
-        """Continue from `--start-epoch`, or from the newest checkpoint of the folder, or begin."""
-        start_epoch = self.options.train.start_epoch
-        if start_epoch == 1:
-            found = None
-        elif start_epoch > 1:
-            path = self.exp_dir / f"epoch-{start_epoch - 1}.pt"
-            found = path, load_checkpoint(path)
-        else:
-            found = newest_checkpoint(self.exp_dir, self.log.warning)
-        if found is None:
-            if numbered(self.exp_dir, "epoch") and start_epoch != 1:
-                raise UserError(f"{self.exp_dir}: no checkpoint in it can be read; remove them to begin anew")
-            return
-        path, state = found
-        wanted = dict(self.identity)
-        if state["position"]["batch"] == 0:
-            wanted["plan"] = state["identity"]["plan"]  # between epochs any plan will do
-        check_fits(path, state["identity"], wanted)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.position = Position(**state["position"])
-        self.log.info("continuing from %s: epoch %d, micro-batch %d, update %d", path, *vars(self.position).values())
 
 
 def _seed(seed, epoch, position):

@@ -22,7 +22,8 @@ from rnnt.search import search
 from rnnt.search.config import SearchConfig
 from rnnt.search.result import Hypothesis
 from rnnt.text.tokenizer import Tokenizer
-from rnnt.training.averaging import Selection, load_for_decoding
+from rnnt.training.averaging import load_for_decoding
+from rnnt.training.config import Selection
 from rnnt.transcription.config import PieceConfig
 from rnnt.transcription.recognizer import Recognizer
 

@@ -6,8 +6,9 @@ import torch
 from rnnt.data.dataset import open_batches
 from rnnt.errors import UserError
 from rnnt.train import main
-from rnnt.training.averaging import Selection, average_states, load_for_decoding
+from rnnt.training.averaging import average_states, load_for_decoding
 from rnnt.training.checkpoint import load_checkpoint
+from rnnt.training.config import Selection
 
 
 def test_average_is_the_mean_and_leaves_integers():

@@ -1,0 +1,113 @@
+"""What observers are told, and how a run ends."""
+
+import pytest
+
+from rnnt.options import make_parser, parse
+from rnnt.train import CLASSES, Options, main, run
+from rnnt.training.checkpoint import numbered
+from rnnt.training.metrics import read_epochs
+from rnnt.training.observers import Observer
+
+
+class Recorder(Observer):
+    """Notes what it is told."""
+
+    def __init__(self):
+        self.events = []
+
+    def run_start(self, trainer):
+        self.events.append(("run_start", trainer.position.step))
+
+    def epoch_start(self, epoch):
+        self.events.append(("epoch_start", epoch))
+
+    def epoch_end(self, epoch):
+        self.events.append(("epoch_end", epoch))
+
+    def eval_start(self, epoch):
+        self.events.append(("eval_start", epoch))
+
+    def eval_end(self, epoch, result):
+        self.events.append(("eval_end", epoch, result.wer))
+
+    def run_end(self, success):
+        self.events.append(("run_end", success))
+
+
+def watched(argv):
+    """The events of a run."""
+    recorder = Recorder()
+    run(Options(*parse(make_parser("", *CLASSES), CLASSES, argv)[0]), [recorder])
+    return recorder.events
+
+
+def epoch_events(epoch, wer):
+    names = ["epoch_start", "epoch_end", "eval_start"]
+    return [(name, epoch) for name in names] + [("eval_end", epoch, wer)]
+
+
+def test_events_of_a_run(tmp_path, toy_argv):
+    events = watched(toy_argv(tmp_path))
+    wers = [record["dev_wer"] for record in read_epochs(tmp_path).values()]
+    assert events == [
+        ("run_start", 0),
+        *epoch_events(1, wers[0]),
+        *epoch_events(2, wers[1]),
+        ("run_end", True),
+    ]
+
+
+def test_an_observer_that_does_nothing_is_allowed(tmp_path, toy_argv):
+    run(Options(*parse(make_parser("", *CLASSES), CLASSES, toy_argv(tmp_path, num_epochs=1))[0]), [Observer()])
+    assert (tmp_path / "epoch-1.pt").exists()
+
+
+def test_training_stops_at_the_wer_that_was_asked_for(tmp_path, toy_argv, capsys):
+    argv = toy_argv(tmp_path, stop_at_wer=1000)
+    events = watched(argv)
+    assert events[-1] == ("run_end", True) and list(read_epochs(tmp_path)) == [1]
+    assert "the target is 1000 %" in capsys.readouterr().out
+    # Started again it is still complete.
+    steps = read_epochs(tmp_path)[1]["step"]
+    assert watched(argv) == [("run_start", steps), ("run_end", True)]
+
+
+def test_a_target_that_is_not_reached_is_no_success(tmp_path, toy_argv):
+    assert watched(toy_argv(tmp_path, num_epochs=1, stop_at_wer=0.001))[-1] == ("run_end", False)
+
+
+def test_max_updates_ends_within_an_epoch_with_an_evaluation_and_goes_on(tmp_path, toy_argv, capsys):
+    events = watched(toy_argv(tmp_path / "exp", max_updates=3))
+    assert [event[0] for event in events] == [
+        "run_start", "epoch_start", "epoch_end", "eval_start", "eval_end", "run_end"
+    ]  # fmt: skip
+    assert list(numbered(tmp_path / "exp", "checkpoint")) == [3] and not numbered(tmp_path / "exp", "epoch")
+    assert read_epochs(tmp_path / "exp") == {}
+    assert "3 updates are done, as many as --max-updates allows" in capsys.readouterr().out
+    assert watched(toy_argv(tmp_path / "exp", max_updates=3)) == [("run_start", 3), ("run_end", True)]
+
+
+def test_a_run_that_fails_is_no_success(tmp_path, toy_argv, monkeypatch):
+    from rnnt.training.loop import Trainer
+
+    def fail(self, batches, turn):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(Trainer, "_update", fail)
+    recorder = Recorder()
+    with pytest.raises(RuntimeError, match="broken"):
+        run(Options(*parse(make_parser("", *CLASSES), CLASSES, toy_argv(tmp_path))[0]), [recorder])
+    assert recorder.events[-1] == ("run_end", False)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"ema_decay": 1.0}, "--ema-decay must be in [0, 1)"),
+        ({"stop_at_wer": -1}, "--stop-at-wer and --max-updates can't be negative"),
+    ],
+)
+def test_senseless_options_are_refused(tmp_path, toy_argv, capsys, options, words):
+    with pytest.raises(SystemExit):
+        main(toy_argv(tmp_path, **options))
+    assert words in capsys.readouterr().err
