@@ -77,6 +77,9 @@ def run(options, observers=()):
     train, folder = options.train, options.train.manifest_dir
     backend = usable_backend(options.loss.loss_backend)
     set_threads(train.threads, train.world_size)
+    if train.print_model and options.model.num_features and options.model.vocab_size:
+        print_model(Transducer(options.model, options.loss))  # neither data nor tokenizer is needed
+        return
     features = read_feature_config(f"{folder}/features.json")
     tokenizer = Tokenizer.load(train.bpe_model)
     model_config = resolve_model_config(options.model, features, tokenizer)

@@ -27,6 +27,7 @@ def pruned_joiner_loss(
     activation: str = "tanh",
     rnnt_type: str = "regular",
     delay_penalty: float = 0.0,
+    dropout: float = 0.0,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """The pruned loss of each utterance, with autograd to enc, pred, weight and bias.
@@ -39,13 +40,15 @@ def pruned_joiner_loss(
         symbols_BS: int64 token ids. ranges_BTR: contexts of each frame, from pruning.prune_ranges.
         x_len_B, y_len_B: frames and symbols, int64 on the CPU. blank_id: any id of the vocabulary.
         activation: tanh or relu. rnnt_type: regular, modified or constrained. delay_penalty: a frame.
+        dropout: probability with which an activation is dropped before the output layer, from torch's CPU generator;
+            0 in evaluation.
         backend: auto, native, reference or k2.
     Returns: loss_B = -log-likelihood; usable_B bool, false where no path exists: there the loss and its gradient are 0.
     Raises: ValueError for an unknown activation, rnnt_type or backend.
     """
     return _joiner_loss(
         enc_BTJ, pred_BUJ, weight_VJ, bias_V, symbols_BS, ranges_BTR, x_len_B, y_len_B, blank_id, activation, rnnt_type,
-        delay_penalty, 0.0, backend,
+        delay_penalty, dropout, backend,
     )  # fmt: skip
 
 
@@ -65,11 +68,7 @@ def full_joiner_loss(
     dropout: float = 0.0,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """The exact loss over the whole lattice (Graves 2012), with autograd to enc, pred, weight and bias.
-
-    dropout: probability with which an activation is dropped before the output layer, from torch's CPU generator;
-    0 in evaluation. Otherwise as pruned_joiner_loss.
-    """
+    """The exact loss over the whole lattice (Graves 2012); otherwise as pruned_joiner_loss."""
     return _joiner_loss(
         enc_BTJ, pred_BUJ, weight_VJ, bias_V, symbols_BS, None, x_len_B, y_len_B, blank_id, activation, rnnt_type,
         delay_penalty, dropout, backend,

@@ -9,12 +9,18 @@ from rnnt.options import option
 class ModelConfig:
     """Model."""
 
-    encoder: str = option("lstm", "kind of encoder", choices=["lstm"])
+    encoder: str = option(
+        "lstm",
+        "lstm: convolutions, then LSTM layers in sums; stacked_lstm: joined frames and plain LSTM layers, as in MLPerf",
+        choices=["lstm", "stacked_lstm"],
+    )
     encoder_dim: int = option(512, "width of the encoder's output (D)")
     encoder_layers: int = option(4, "recurrent layers of the encoder")
     encoder_bidirectional: bool = option(False, "read the utterance in both directions (not for streaming)")
-    subsampling_factor: int = option(4, "input frames per encoder frame", choices=[2, 4, 8])
+    subsampling_factor: int = option(4, "input frames per encoder frame; 6: stacked_lstm only", choices=[2, 4, 6, 8])
     subsampling_channels: int = option(32, "channels of the subsampling convolutions")
+    layers_before_stacking: int = option(2, "layers of stacked_lstm before the last two-fold joining of frames")
+    lstm_init_scale: float = option(1.0, "factor on the first weights of stacked_lstm and of the LSTM predictor")
     predictor: str = option("stateless", "kind of predictor", choices=["stateless", "lstm"])
     predictor_dim: int = option(512, "width of the predictor's output")
     predictor_layers: int = option(1, "recurrent layers of the LSTM predictor")
@@ -22,6 +28,8 @@ class ModelConfig:
     joiner_dim: int = option(512, "width of the joiner (J)")
     joiner_activation: str = option("tanh", "activation of the joiner", choices=["tanh", "relu"])
     dropout: float = option(0.1, "dropout of encoder and predictor")
+    predictor_dropout: float | None = option(None, "dropout of the predictor, where it is another one than --dropout")
+    joiner_dropout: float = option(0.0, "dropout before the joiner's output layer")
     num_features: int = option(0, "features a frame (F); 0: as many as the data has")
     vocab_size: int = option(0, "tokens with blank (V); 0: as many as the tokenizer has")
     blank_id: int = option(0, "id of blank")
@@ -39,10 +47,24 @@ class ModelConfig:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1")
         if self.encoder_bidirectional and self.encoder_dim % 2:
             raise ValueError("--encoder-dim must be even for a bidirectional encoder")
-        if not 0 <= self.dropout < 1:
-            raise ValueError("--dropout must be in [0, 1)")
+        for name in ("dropout", "predictor_dropout", "joiner_dropout"):
+            if not 0 <= (getattr(self, name) or 0) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} must be in [0, 1)")
+        if self.lstm_init_scale <= 0:
+            raise ValueError("--lstm-init-scale must be positive")
+        if self.encoder == "stacked_lstm":
+            if not 1 <= self.layers_before_stacking < self.encoder_layers:
+                raise ValueError("--layers-before-stacking must be at least 1 and less than --encoder-layers")
+            if self.encoder_bidirectional:
+                raise ValueError("--encoder stacked_lstm has one direction only")
+        elif self.subsampling_factor == 6:
+            raise ValueError("--subsampling-factor 6 is for --encoder stacked_lstm; the others take 2, 4 or 8")
         if self.vocab_size and not 0 <= self.blank_id < self.vocab_size:
             raise ValueError("--blank-id must be one of the --vocab-size ids")
+
+    def dropout_of_predictor(self):
+        """--predictor-dropout, or --dropout where it is not given."""
+        return self.dropout if self.predictor_dropout is None else self.predictor_dropout
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ class Joiner(nn.Module):
     def __init__(self, encoder_dim, predictor_dim, config):
         super().__init__()
         self.activation = config.joiner_activation
+        self.dropout = config.joiner_dropout  # the losses draw it
         self.encoder_proj = Linear(encoder_dim, config.joiner_dim)
         self.predictor_proj = Linear(predictor_dim, config.joiner_dim)
         self.output = nn.Linear(config.joiner_dim, config.vocab_size)

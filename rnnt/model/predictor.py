@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from rnnt.model.lstm import init_lstm_uniform
+
 
 class StatelessPredictor(nn.Module):
     """Embedding and a grouped convolution over the last `context_size` tokens.
@@ -25,7 +27,7 @@ class StatelessPredictor(nn.Module):
         self.conv = (
             nn.Conv1d(dim, dim, kernel_size=config.context_size, groups=groups) if config.context_size > 1 else None
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = nn.Dropout(config.dropout_of_predictor())
         self.dim = dim
 
     def _output(self, tokens_BX):
@@ -63,22 +65,31 @@ class StatelessPredictor(nn.Module):
         return F.relu((g_GNX @ weight_GXO).transpose(0, 1).reshape(N, self.dim) + self.conv.bias)
 
 
+class TokenEmbedding(nn.Embedding):
+    """V - 1 rows, for all tokens but blank, whose embedding is the zero vector."""
+
+    def __init__(self, vocab_size, dim, blank_id):
+        super().__init__(vocab_size - 1, dim)
+        self.blank_id = blank_id
+
+    def forward(self, token):
+        """Ids (...) -> (..., D)."""
+        row = token - (token >= self.blank_id).to(token.dtype)
+        return super().forward(row.clamp(min=0)).masked_fill((token == self.blank_id)[..., None], 0.0)
+
+
 class LSTMPredictor(nn.Module):
     """Embedding and LSTM layers over all tokens so far (Graves 2012, https://arxiv.org/abs/1211.3711)."""
 
     def __init__(self, config):
         super().__init__()
-        dim = config.predictor_dim
+        dim, dropout = config.predictor_dim, config.dropout_of_predictor()
         self.blank_id = config.blank_id
-        self.embedding = nn.Embedding(config.vocab_size, dim, padding_idx=config.blank_id)
-        self.lstm = nn.LSTM(
-            dim,
-            dim,
-            num_layers=config.predictor_layers,
-            batch_first=True,
-            dropout=config.dropout if config.predictor_layers > 1 else 0.0,
-        )
-        self.dropout = nn.Dropout(config.dropout)
+        self.embedding = TokenEmbedding(config.vocab_size, dim, config.blank_id)
+        between = dropout if config.predictor_layers > 1 else 0.0
+        self.lstm = nn.LSTM(dim, dim, num_layers=config.predictor_layers, batch_first=True, dropout=between)
+        init_lstm_uniform(self.lstm, config.lstm_init_scale)
+        self.dropout = nn.Dropout(dropout)
         self.dim = dim
 
     def forward(self, y_BS):

@@ -81,6 +81,11 @@ class Transducer(nn.Module):
             "delay_penalty": options.delay_penalty,
             "backend": options.loss_backend,
         }
+        joiner = {
+            "activation": self.joiner.activation,
+            "dropout": self.joiner.dropout if self.training else 0.0,
+            **common,
+        }
         e_BTJ = self.joiner.project_encoder(h_BTD)
         p_BUJ = self.joiner.project_predictor(g_BUD)
         output = self.joiner.output
@@ -99,13 +104,11 @@ class Transducer(nn.Module):
                 **common,
             )
             ranges_BTR = prune_ranges(px_grad, py_grad, h_len_B, y_len_B, options.prune_range, options.rnnt_type)
-            loss_B, usable_B = pruned_joiner_loss(
-                *joined, ranges_BTR, h_len_B, y_len_B, activation=self.joiner.activation, **common
-            )
+            loss_B, usable_B = pruned_joiner_loss(*joined, ranges_BTR, h_len_B, y_len_B, **joiner)
             simple = simple_B.sum()
             total = simple_scale * simple + pruned_scale * loss_B.sum()
         else:
-            loss_B, usable_B = full_joiner_loss(*joined, h_len_B, y_len_B, activation=self.joiner.activation, **common)
+            loss_B, usable_B = full_joiner_loss(*joined, h_len_B, y_len_B, **joiner)
             total = loss_B.sum()
         if options.ctc_loss_scale > 0:
             ctc = self._ctc_loss(h_BTD, h_len_B, y_device_BS, y_len_B)

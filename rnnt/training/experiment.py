@@ -16,6 +16,7 @@ import numpy as np
 from rnnt.data.config import FeatureConfig
 from rnnt.errors import UserError
 from rnnt.files import read_json, write_json
+from rnnt.model.config import ModelConfig
 from rnnt.options import from_dict, to_dict
 
 PACKAGES = ["torch", "k2", "lhotse", "sentencepiece", "kaldifeat", "numpy", "jiwer", "tensorboard"]
@@ -93,8 +94,10 @@ def check_fits(path, stored, wanted):
       stored, wanted: dictionaries as `identity` makes them.
     """
     found = []
-    for part in ("model", "features"):
-        found += differences(stored["config"][part], wanted["config"][part])
+    for part, cls in (("model", ModelConfig), ("features", FeatureConfig)):
+        # Options that came later had their defaults when the checkpoint was written.
+        before = to_dict(from_dict(cls, stored["config"][part], path))
+        found += differences(before, wanted["config"][part])
     if stored["tokenizer"] != wanted["tokenizer"]:
         found.append("the SentencePiece model is another one")
     if stored["loss"] != wanted["loss"]:

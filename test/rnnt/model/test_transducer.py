@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rnnt.model.config import LossConfig, ModelConfig
-from rnnt.model.encoder import BiLSTMLayer
+from rnnt.model.lstm import BiLSTMLayer
 from rnnt.model.masking import reverse_valid
 from rnnt.model.predictor import PREDICTORS
 from rnnt.model.transducer import Transducer

@@ -5,8 +5,12 @@ import resource
 import pytest
 import torch
 
+from rnnt.data.config import FeatureConfig
 from rnnt.errors import UserError
+from rnnt.model.config import ModelConfig
+from rnnt.options import to_dict
 from rnnt.training.checkpoint import load_checkpoint, newest_checkpoint, numbered, remove_old, save_checkpoint
+from rnnt.training.experiment import check_fits
 
 
 def touch(folder, *names):
@@ -67,3 +71,15 @@ def test_what_is_kept(tmp_path):
     assert list(numbered(tmp_path, "checkpoint")) == [20, 30]
     remove_old(tmp_path, 2, 0, 0, {})
     assert list(numbered(tmp_path, "epoch")) == [2, 4, 7, 8]
+
+
+def test_a_checkpoint_from_before_an_option_still_fits():
+    """It was made with what is the option's default now."""
+    model, features = to_dict(ModelConfig(vocab_size=7)), to_dict(FeatureConfig())
+    parts = {"tokenizer": "x", "loss": [], "plan": "y"}
+    older = {name: value for name, value in model.items() if name != "joiner_dropout"}
+    stored = {"config": {"model": older, "features": features}, **parts}
+    check_fits("old.pt", stored, {"config": {"model": model, "features": features}, **parts})
+    other = {**model, "joiner_dropout": 0.2}
+    with pytest.raises(UserError, match=r"joiner_dropout is 0.0 in the checkpoint and 0.2 now"):
+        check_fits("old.pt", stored, {"config": {"model": other, "features": features}, **parts})
