@@ -28,7 +28,7 @@ class NgramOptions:
 def main(argv=None):
     (options,), _ = parse(make_parser(__doc__, NgramOptions), [NgramOptions], argv)
     from rnnt.text.ngram import estimate, write_arpa
-    from rnnt.text.tokenizer import Tokenizer
+    from rnnt.text.tokenizer import BLANK, SOS_EOS, Tokenizer
 
     folder = Path(options.lang_dir)
     tokenizer = Tokenizer.load(folder)
@@ -37,7 +37,7 @@ def main(argv=None):
         raise UserError(f"{transcripts}: no such file; stage 5 makes it")
     with open(transcripts, encoding="utf-8") as file:
         sentences = [[tokenizer.pieces[i] for i in tokenizer.encode(line.strip())] for line in file if line.strip()]
-    vocabulary = tokenizer.pieces[2:]  # without blank and <sos/eos>, which no text holds
+    vocabulary = [piece for piece in tokenizer.pieces if piece not in (BLANK, SOS_EOS)]  # which no text holds
     for order in options.order:
         out = folder / f"{order}gram.arpa"
         model = estimate(sentences, order, vocabulary)

@@ -1,7 +1,8 @@
 """Stage 5: train a SentencePiece model, of word pieces or of characters, on the transcripts of the training set.
 
 Writes OUT/bpe.model, OUT/tokens.txt (`token id`, one a line) and OUT/transcript_words.txt. Word pieces come from a
-unigram model. The ids are icefall's: `<blk>` 0, `<sos/eos>` 1, `<unk>` 2, no other special tokens.
+unigram model. The ids are icefall's: `<blk>` 0, `<sos/eos>` 1, `<unk>` 2, no other special tokens. With --blank last
+they are those of the MLPerf RNN-T: `<unk>` 0, no other special tokens in the model, and blank after its last token.
 """
 
 import io
@@ -20,6 +21,7 @@ class BpeOptions:
 
     vocab_size: list[int] = option([], "numbers of tokens, special ones included; a model each")
     token_type: str = option("bpe", "what a token is; char takes no --vocab-size", choices=["bpe", "char"])
+    blank: str = option("first", "id of blank; last: after --vocab-size tokens without it", choices=["first", "last"])
     manifest_dir: str = option("data/manifests", "folder of the supervision manifests (stage 1)")
     train_set: str = option("train", "name of the training set")
     out: str = option("", "folder of the model; for one vocabulary size, and for char")
@@ -53,20 +55,24 @@ def count_characters(texts):
     return len(set("".join(texts)) - {" "})
 
 
-def train_model(texts, vocab_size, model_type="unigram"):
-    """Bytes of a SentencePiece model with at most `vocab_size` tokens, fewer when the texts are too small for it."""
+def train_model(texts, vocab_size, model_type="unigram", blank="first"):
+    """Bytes of a SentencePiece model with at most `vocab_size` tokens, fewer when the texts are too small for it.
+
+    blank: `first` puts blank and the start token into the model as ids 0 and 1, `last` leaves both out.
+    """
     import sentencepiece
 
     model = io.BytesIO()
     characters = count_characters(texts)
+    special = ["<blk>", "<sos/eos>"] if blank == "first" else []
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(texts),
             model_writer=model,
             model_type=model_type,
             vocab_size=vocab_size,
-            user_defined_symbols=["<blk>", "<sos/eos>"],
-            unk_id=2,
+            user_defined_symbols=special,
+            unk_id=len(special),
             bos_id=-1,
             eos_id=-1,
             character_coverage=1.0,
@@ -79,24 +85,27 @@ def train_model(texts, vocab_size, model_type="unigram"):
     except RuntimeError as error:
         raise UserError(
             f"a vocabulary of {vocab_size} tokens can't be trained: {' '.join(str(error).split())}; the texts have "
-            f"{characters} different characters, choose at least {characters + 4}"
+            f"{characters} different characters, choose at least {characters + len(special) + 2}"
         ) from None
     return model.getvalue()
 
 
-def write_lang(folder, texts, vocab_size, model_type="unigram"):
+def write_lang(folder, texts, vocab_size, model_type="unigram", blank="first"):
     """Train and write one folder. `bpe.model` comes last, so that a folder that has it is whole."""
     import sentencepiece
 
+    from rnnt.text.tokenizer import Tokenizer
+
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    data = train_model(texts, vocab_size, model_type)
+    data = train_model(texts, vocab_size, model_type, blank)
     processor = sentencepiece.SentencePieceProcessor(model_proto=data)
     size = processor.get_piece_size()
+    pieces = Tokenizer(processor, folder / "bpe.model").pieces
     with atomic_write(folder / "transcript_words.txt") as file:
         file.writelines(text + "\n" for text in texts)
     with atomic_write(folder / "tokens.txt") as file:
-        file.writelines(f"{processor.id_to_piece(i)} {i}\n" for i in range(size))
+        file.writelines(f"{piece} {i}\n" for i, piece in enumerate(pieces))
     with atomic_write(folder / "bpe.model", "wb") as file:
         file.write(data)
     if size < vocab_size:
@@ -110,10 +119,11 @@ def main(argv=None):
     (options,), _ = parse(make_parser(__doc__, BpeOptions), [BpeOptions], argv)
     texts = read_transcripts(options)
     if options.token_type == "char":
-        # Four more: the three special tokens and the mark of a word's beginning.
-        write_lang(options.out or "data/lang_char", texts, count_characters(texts) + 4, "char")
+        # The special tokens and the mark of a word's beginning besides.
+        size = count_characters(texts) + (4 if options.blank == "first" else 2)
+        write_lang(options.out or "data/lang_char", texts, size, "char", options.blank)
     for vocab_size in options.vocab_size:
-        write_lang(options.out or f"{options.out_prefix}{vocab_size}", texts, vocab_size)
+        write_lang(options.out or f"{options.out_prefix}{vocab_size}", texts, vocab_size, blank=options.blank)
 
 
 if __name__ == "__main__":

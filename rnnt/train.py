@@ -116,7 +116,7 @@ def run(options, observers=()):
         "config": {"model": to_dict(model_config), "features": to_dict(features)},
         "loss": [name for name in ("simple_am_proj", "ctc_output") if hasattr(model, name)],
         "tokenizer": file_sha256(train.bpe_model),
-        "plan": plan_fingerprint(options.batch, manifests["train"].durations),
+        "plan": plan_fingerprint(options.batch, manifests["train"].durations, world.size * train.accum_grad),
     }
     fill_F = np.asarray(statistics["mean"], dtype=np.float32)
     Trainer(options, model.to(world.device), manifests, tokenizer, fill_F, identity, world, log, observers).run()

@@ -23,8 +23,9 @@ def random_gain(x_TF, config, generator):
 def spec_augment(x_TF, fill_F, config, generator):
     """Mask bands of features and stretches of frames, in place.
 
-    Widths are uniform up to the largest allowed, as in Park et al. 2019. The stretches of frames share the budget
-    `max_frames_mask_fraction` x T, so a short utterance is never wiped out.
+    Widths are uniform up to the largest allowed, as in Park et al. 2019; a mask may lie anywhere, up to the last frame
+    and bin. The stretches of frames share the budget `max_frames_mask_fraction` x T evenly, each of at most a rounded
+    number of frames, so a short utterance is never wiped out.
 
     Args:
       x_TF: numpy array (T, F).
@@ -39,7 +40,7 @@ def spec_augment(x_TF, fill_F, config, generator):
         x_TF[:, start : start + width] = fill_F[start : start + width]
     if config.num_frame_masks:
         budget = config.max_frames_mask_fraction * frames / config.num_frame_masks
-        longest = int(min(config.frames_mask_size, np.ceil(budget)))
+        longest = int(min(config.frames_mask_size, round(budget)))
         for _ in range(config.num_frame_masks):
             width = generator.integers(0, min(longest, frames) + 1)
             start = generator.integers(0, frames - width + 1)

@@ -13,6 +13,12 @@ class FeatureConfig:
     The one description of the features. It is stored with the cuts and in every checkpoint; a mismatch is refused.
     """
 
+    frontend: str = option(
+        "kaldi_fbank",
+        "kaldi_fbank: Kaldi's filter banks; slaney_log_mel: those of the MLPerf benchmark, without silence at the ends "
+        "and normalised for each utterance",
+        choices=["kaldi_fbank", "slaney_log_mel"],
+    )
     sampling_rate: int = option(16000, "samples a second of the audio")
     num_mel_bins: int = option(80, "number of mel filters (F)")
     frame_length_ms: float = option(25.0, "length of a frame")
@@ -30,6 +36,16 @@ class FeatureConfig:
     def frame_shift(self):
         """Distance of two frames in seconds."""
         return self.frame_shift_ms / 1000
+
+    @property
+    def highest_freq(self):
+        """Highest frequency of the filters in Hz."""
+        return self.high_freq if self.high_freq > 0 else self.sampling_rate / 2 + self.high_freq
+
+    @property
+    def is_normalized(self):
+        """Whether each utterance comes with mean 0 and variance 1."""
+        return self.frontend == "slaney_log_mel"
 
 
 def check_same_features(ours, theirs, our_place, their_place):
@@ -50,6 +66,11 @@ class BatchConfig:
     """Batches."""
 
     max_duration: float = option(200.0, "seconds of audio in a micro-batch, padding counted")
+    batch_size: int = option(0, "utterances in every micro-batch, whatever their durations; 0: by --max-duration")
+    num_buckets: int = option(
+        1, "with --batch-size: groups of like durations, from which the micro-batches of an update come; 1: no groups"
+    )
+    max_duration_utt: float = option(0.0, "longer utterances are not trained on, in seconds; 0: all are")
     seed: int = option(42, "seed of the plan, of augmentation and of dropout")
     short_first_epochs: int = option(0, "that many first epochs go from short utterances to long ones")
     num_workers: int = option(2, "processes that load features, for each rank; 0: the training process itself")
@@ -57,6 +78,10 @@ class BatchConfig:
     def __post_init__(self):
         if self.max_duration <= 0:
             raise ValueError("--max-duration must be positive")
+        if self.batch_size < 0 or self.num_buckets < 1 or self.max_duration_utt < 0:
+            raise ValueError("--batch-size and --max-duration-utt can't be negative, --num-buckets is at least 1")
+        if self.batch_size and self.short_first_epochs:
+            raise ValueError("--short-first-epochs and --batch-size exclude each other")
         if self.num_workers < 0:
             raise ValueError("--num-workers can't be negative")
 

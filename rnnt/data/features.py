@@ -1,7 +1,8 @@
 """The front-end as an object: samples in, log-mel filter banks out.
 
-kaldifeat computes them where it is installed, lhotse's `Fbank` elsewhere. Both follow Kaldi's `compute-fbank-feats`
-on samples in [-1, 1] and agree within 1e-4, so that models and features may be exchanged between machines.
+Kaldi's filter banks are computed by kaldifeat where it is installed, by lhotse's `Fbank` elsewhere. Both follow
+Kaldi's `compute-fbank-feats` on samples in [-1, 1] and agree within 1e-4, so that models and features may be exchanged
+between machines. The other front-end is in `slaney_log_mel.py`.
 """
 
 import importlib
@@ -9,6 +10,7 @@ import importlib
 import numpy as np
 import torch
 
+from rnnt.data.slaney_log_mel import SlaneyLogMel
 from rnnt.errors import UserError
 
 
@@ -83,11 +85,15 @@ def make_extractor(config, library="auto"):
     T is the number of samples divided by the frame shift, rounded. Raises `UserError` when the library that was
     asked for is not installed or the configuration makes no valid filters.
     """
+    _check_filters(config)
+    if config.frontend == "slaney_log_mel":
+        if library not in ("auto", SlaneyLogMel.name):
+            raise UserError(f"{library} doesn't compute {config.frontend}; use --feature-library auto")
+        return SlaneyLogMel(config)
     if library == "auto":
         library = "kaldifeat" if _imports("kaldifeat") else "lhotse"
     elif not _imports(library):
         raise UserError(f"{library} is not installed; use --feature-library auto")
-    _check_filters(config)
     return EXTRACTORS[library](config)
 
 
@@ -101,7 +107,7 @@ def _imports(module):
 
 def _check_filters(config):
     nyquist = config.sampling_rate / 2
-    high = config.high_freq if config.high_freq > 0 else nyquist + config.high_freq
+    high = config.highest_freq
     if not 0 <= config.low_freq < high <= nyquist:
         raise UserError(
             f"features: filters from {config.low_freq} Hz to {high} Hz don't fit into half the sampling rate, "

@@ -1,14 +1,63 @@
 """The batch plan: which utterances make which micro-batch, in which order.
 
 A pure function of seed, epoch and durations. World size and accumulation take consecutive micro-batches of it, so they
-change neither what is seen nor in which order, and a resumed run needs only a position.
+change neither what is seen nor in which order, and a resumed run needs only a position. Where every micro-batch has
+the same number of utterances, how many of them make an update counts as well, however they are shared among the ranks.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from rnnt.errors import UserError
+
 JITTER = 0.1  # spread of the log durations by which utterances meet: new company in each epoch, little padding
+
+
+def plan_training(config, durations, epoch, group):
+    """The micro-batches of a training epoch, as the options want them.
+
+    Args:
+      config: `BatchConfig`.
+      durations: float (N,), seconds.
+      epoch: from 1.
+      group: micro-batches that make an update, over all ranks.
+    Returns:
+      A list of int64 arrays of utterance numbers. Raises `UserError` when the options leave nothing.
+    """
+    durations = np.asarray(durations)
+    limit = config.max_duration_utt or np.inf
+    # Durations are stored in single precision: 16.7 must not be longer than 16.7.
+    kept = np.flatnonzero(durations <= limit * (1 + 1e-6))
+    if not len(kept):
+        raise UserError(f"no utterance lasts at most --max-duration-utt {limit:g} s; raise it")
+    if config.batch_size:
+        plan = plan_fixed(durations[kept], config.batch_size, group, config.num_buckets, config.seed, epoch)
+    else:
+        short_first = epoch <= config.short_first_epochs
+        plan = plan_epoch(durations[kept], config.max_duration, config.seed, epoch, short_first)
+    return [kept[batch] for batch in plan]
+
+
+def plan_fixed(durations, batch_size, group, num_buckets, seed, epoch):
+    """Micro-batches of `batch_size` utterances each, in whole updates of `group` micro-batches.
+
+    The sampler of the MLPerf RNN-T: the utterances, sorted by duration, are cut into `num_buckets` buckets and shuffled
+    within each; random ones are left out until whole updates remain; the updates are shuffled. Each epoch leaves out
+    others. Arguments and result are otherwise those of `plan_training`.
+    """
+    size = batch_size * group
+    if len(durations) < size:
+        raise UserError(
+            f"{len(durations)} training utterances are less than one update of {size} ({group} x --batch-size "
+            f"{batch_size}); lower --batch-size, --accum-grad or the number of processes"
+        )
+    generator = np.random.default_rng([seed, epoch])
+    buckets = np.array_split(np.argsort(durations, kind="stable"), num_buckets)
+    order = np.concatenate([generator.permutation(bucket) for bucket in buckets])
+    order = np.delete(order, generator.choice(len(order), len(order) % size, replace=False))
+    updates = generator.permutation(order.reshape(-1, size))
+    return list(updates.reshape(-1, batch_size))
 
 
 def plan_epoch(durations, max_duration, seed, epoch, short_first=False):

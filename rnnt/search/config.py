@@ -23,6 +23,7 @@ class SearchConfig:
         10,
         "most symbols on one encoder frame (greedy_search, beam_search); it bounds the search, 1 is icefall's default",
     )
+    max_sym_per_utt: int = option(0, "most symbols of an utterance (greedy_search), the search then ends; 0: no limit")
     nbest: int = option(1, "hypotheses returned an utterance, at most the beam size; greedy search has one")
     blank_penalty: float = option(0.0, "taken off the logit of blank; more finds more words")
     temperature: float = option(1.0, "logits are divided by it before the softmax; above 1 makes scores less sure")
@@ -40,6 +41,8 @@ class SearchConfig:
         for name in ("beam_size", "max_sym_per_frame", "nbest"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
+        if self.max_sym_per_utt < 0:
+            raise ValueError("max_sym_per_utt can't be negative")
         if self.temperature <= 0:
             raise ValueError("temperature must be positive")
 

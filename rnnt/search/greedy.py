@@ -24,7 +24,8 @@ def window(N, device):
 
 
 def greedy_search(stepper, h_BTD, h_len_B, config):
-    """See `rnnt.search.search`. At most `max_sym_per_frame` labels a frame, then the search moves on without a blank.
+    """See `rnnt.search.search`. At most `max_sym_per_frame` labels a frame, then the search moves on without a blank;
+    at most `max_sym_per_utt` labels an utterance (0: no limit), then its search ends.
 
     One host synchronisation an iteration (how many utterances are left).
     """
@@ -37,6 +38,7 @@ def greedy_search(stepper, h_BTD, h_len_B, config):
     len_N = h_len_B[row_N]
     at_N = torch.zeros_like(row_N)  # the frame that each utterance looks at next
     count_N = torch.zeros_like(row_N)  # the labels it has on that frame already
+    budget_N = torch.full_like(row_N, config.max_sym_per_utt or T * config.max_sym_per_frame)  # labels it may still get
     context = stepper.start(len(row_N), device)
     ahead_W = window(len(row_N), device)
 
@@ -69,7 +71,8 @@ def greedy_search(stepper, h_BTD, h_len_B, config):
 
         count_N = torch.where(steps_N == 0, count_N, 0) + has_N
         full_N = count_N >= config.max_sym_per_frame
-        at_N = at_N + steps_N + full_N
+        budget_N = budget_N - has_N.long()
+        at_N = torch.where(budget_N > 0, at_N + steps_N + full_N, len_N)
         count_N = count_N.where(~full_N, 0)
         context = stepper.advance(context, token_N, has_N)
 
@@ -81,7 +84,9 @@ def greedy_search(stepper, h_BTD, h_len_B, config):
             final_N = stepper.final(context)
             if final_N is not None:
                 score_B.index_add_(0, row_N, final_N.where(~left_N, 0.0))
-            row_N, len_N, at_N, count_N, context = (x[keep] for x in (row_N, len_N, at_N, count_N, context))
+            row_N, len_N, at_N, count_N, budget_N, context = (
+                x[keep] for x in (row_N, len_N, at_N, count_N, budget_N, context)
+            )
             ahead_W = window(left, device)
     return _hypotheses(found, score_B)
 

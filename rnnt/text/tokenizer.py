@@ -1,4 +1,8 @@
-"""SentencePiece models as tokenizers, with icefall's ids: `<blk>` 0, `<sos/eos>` 1, `<unk>` 2."""
+"""SentencePiece models as tokenizers.
+
+Those of stage 5 have icefall's ids: `<blk>` 0, `<sos/eos>` 1, `<unk>` 2. A model without `<blk>` gets blank as one more
+token after its last.
+"""
 
 from pathlib import Path
 
@@ -12,20 +16,18 @@ UNKNOWN = "<unk>"
 class Tokenizer:
     """Text to token ids and back.
 
-    Attributes: `vocab_size`, `blank_id` (0), `unk_id`, `pieces` (the token of each id) and `model_path`.
+    Attributes: `vocab_size` (with blank), `blank_id`, `unk_id`, `pieces` (the token of each id) and `model_path`.
     """
 
     def __init__(self, processor, model_path):
         self._processor = processor
         self.model_path = str(model_path)
-        self.vocab_size = processor.get_piece_size()
-        self.pieces = [processor.id_to_piece(i) for i in range(self.vocab_size)]
-        self.blank_id = processor.piece_to_id(BLANK)
+        self.pieces = [processor.id_to_piece(i) for i in range(processor.get_piece_size())]
+        if BLANK not in self.pieces:
+            self.pieces.append(BLANK)
+        self.vocab_size = len(self.pieces)
+        self.blank_id = self.pieces.index(BLANK)
         self.unk_id = processor.unk_id()
-        if self.pieces[0] != BLANK:
-            raise UserError(
-                f"{model_path}: token 0 is {self.pieces[0]!r}, not {BLANK}; train the model with local/train_bpe.py"
-            )
 
     @classmethod
     def load(cls, path):

@@ -34,9 +34,16 @@ def file_sha256(path):
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def plan_fingerprint(batch, durations):
-    """Identifies everything the batch plan depends on, so that a position in it keeps its meaning."""
+def plan_fingerprint(batch, durations, group):
+    """Identifies everything the batch plan depends on, so that a position in it keeps its meaning.
+
+    group: micro-batches that make an update, which counts where their size is fixed.
+    """
     key = [batch.seed, batch.max_duration, batch.short_first_epochs, len(durations)]
+    if batch.max_duration_utt:
+        key.append(batch.max_duration_utt)
+    if batch.batch_size:
+        key += [batch.batch_size, batch.num_buckets, group]
     return hashlib.sha256(json.dumps(key).encode() + np.asarray(durations, np.float32).tobytes()).hexdigest()
 
 
@@ -107,7 +114,8 @@ def check_fits(path, stored, wanted):
     if stored["plan"] != wanted["plan"]:
         raise UserError(
             f"{path}: stands in the middle of an epoch of another batch plan (seed, --max-duration, "
-            "--short-first-epochs or the data changed); go back to them, or give --start-epoch to begin at an epoch"
+            "--short-first-epochs, --batch-size or the data changed); go back to them, or give --start-epoch to "
+            "begin at an epoch"
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from rnnt.data.dataset import PlannedBatches, loader
-from rnnt.data.plan import plan_epoch, turns_of_rank
+from rnnt.data.plan import plan_training, turns_of_rank
 from rnnt.errors import UserError
 from rnnt.model.batchnorm import commit_statistics, drop_statistics
 from rnnt.optim.optimizer import make_optimizer, set_learning_rate
@@ -292,10 +292,8 @@ class Trainer:
         return record
 
     def _plan(self, epoch):
-        batch = self.options.batch
-        return plan_epoch(
-            self.manifests["train"].durations, batch.max_duration, batch.seed, epoch, epoch <= batch.short_first_epochs
-        )
+        group = self.world.size * self.options.train.accum_grad
+        return plan_training(self.options.batch, self.manifests["train"].durations, epoch, group)
 
     def _progress(self, plan):
         """Share of the whole training that is done."""

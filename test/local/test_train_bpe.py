@@ -16,6 +16,16 @@ def test_model_tokens_and_transcripts(recipe, program, capsys):
     assert all(tokenizer.decode(tokenizer.encode(text)) == text for text in transcripts)
 
 
+def test_blank_last(recipe, program):
+    program("train_bpe").main(["--vocab-size", "12", "--blank", "last", "--out", "data/lang"])
+    tokenizer = Tokenizer.load("data/lang")
+    rows = (recipe / "data/lang/tokens.txt").read_text().splitlines()
+    assert rows[0] == "<unk> 0" and rows[12:] == ["<blk> 12"]
+    assert (tokenizer.unk_id, tokenizer.blank_id, tokenizer.vocab_size) == (0, 12, 13)
+    assert "<sos/eos>" not in tokenizer.pieces
+    assert tokenizer.decode(tokenizer.encode("one")) == "one"
+
+
 def test_the_same_text_gives_the_same_model(recipe, program):
     for out in ("data/a", "data/b"):
         program("train_bpe").main(["--vocab-size", "14", "--out", out])

@@ -27,6 +27,30 @@ def test_limits():
     assert 0 < max(shares) <= 0.4
 
 
+def test_masks_reach_every_row_and_column():
+    config = AugmentConfig(features_mask_size=4, num_frame_masks=2, max_frames_mask_fraction=0.5)
+    hidden = np.zeros((12, 20), bool)
+    for seed in range(300):
+        hidden |= masked(12, config, seed) == 0
+    assert hidden.all()
+
+
+def test_ten_masks_of_up_to_three_percent_each():
+    """SpecAugment of the MLPerf RNN-T: 10 stretches of 0 .. round(0.03 T) frames."""
+    config = AugmentConfig(num_feature_masks=0, max_frames_mask_fraction=0.3, frames_mask_size=10_000)
+    longest = []
+    for frames in (1600, 1650, 1690, 10):
+        shares = [(masked(frames, config, seed)[:, 0] == 0).sum() for seed in range(100)]
+        longest.append(max(shares))
+        assert max(shares) <= 10 * round(0.03 * frames)
+    assert longest[-1] == 0 and longest[0] > 200
+    single = AugmentConfig(
+        num_feature_masks=0, num_frame_masks=1, max_frames_mask_fraction=0.03, frames_mask_size=10_000
+    )
+    widths = {int((masked(1690, single, seed)[:, 0] == 0).sum()) for seed in range(2000)}
+    assert widths == set(range(round(0.03 * 1690) + 1))
+
+
 def test_short_utterances_survive():
     for frames in (1, 2, 5):
         assert np.isfinite(masked(frames, AugmentConfig(features_mask_size=3), 0)).all()

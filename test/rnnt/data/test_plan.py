@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from rnnt.data.plan import plan_epoch, plan_evaluation, turns_of_rank
+from rnnt.data.config import BatchConfig
+from rnnt.data.plan import plan_epoch, plan_evaluation, plan_fixed, plan_training, turns_of_rank
+from rnnt.errors import UserError
 
 DURATIONS = np.random.default_rng(0).uniform(0.5, 15, 500).astype(np.float32)
 
@@ -62,3 +64,52 @@ def test_resume_goes_on_where_it_was():
     plan = plan_epoch(DURATIONS, 60, 1, 1)
     whole = list(turns_of_rank(plan, 0, 1, 2))
     assert list(turns_of_rank(plan, 0, 1, 2, first=10)) == whole[5:]
+
+
+def test_fixed_batches_make_whole_updates():
+    plan = plan_fixed(DURATIONS, batch_size=6, group=8, num_buckets=1, seed=1, epoch=1)
+    assert len(plan) == 80 and {len(b) for b in plan} == {6}
+    assert len(set(flat(plan))) == 480
+    again = plan_fixed(DURATIONS.copy(), 6, 8, 1, 1, 1)
+    assert flat(plan) == flat(again)
+    other = plan_fixed(DURATIONS, 6, 8, 1, 1, 2)
+    # Another epoch leaves others out, and not those at the end of some order.
+    assert set(flat(plan)) != set(flat(other)) and set(flat(plan)) | set(flat(other)) > set(flat(plan))
+    assert flat(plan) != flat(other) != flat(plan_fixed(DURATIONS, 6, 8, 1, 2, 2))
+
+
+@pytest.mark.parametrize("world_size, accumulation", [(8, 1), (1, 8), (2, 4)])
+def test_an_update_is_the_same_however_it_is_shared(world_size, accumulation):
+    plan = plan_fixed(DURATIONS, 6, world_size * accumulation, 1, seed=1, epoch=1)
+    ranks = [list(turns_of_rank(plan, r, world_size, accumulation)) for r in range(world_size)]
+    updates = [sorted(i for turn in turns for p in turn.positions for i in plan[p]) for turns in zip(*ranks)]
+    whole = plan_fixed(DURATIONS, 48, 1, 1, seed=1, epoch=1)
+    assert updates == [sorted(map(int, batch)) for batch in whole]
+    assert not any(turn.spare for turns in ranks for turn in turns)
+    assert {turn.num_utterances for turns in ranks for turn in turns} == {48}
+
+
+def test_buckets_keep_like_durations_together():
+    spreads = []
+    for buckets in (1, 6):
+        plan = plan_fixed(DURATIONS, 5, 2, buckets, 1, 1)
+        spreads.append(np.median([np.ptp(DURATIONS[np.concatenate(plan[i : i + 2])]) for i in range(0, len(plan), 2)]))
+        assert len(set(flat(plan))) == 500
+    assert spreads[1] < 0.4 * spreads[0]
+
+
+def test_plan_of_the_options():
+    assert flat(plan_training(BatchConfig(max_duration=60, seed=1), DURATIONS, 3, 4)) == flat(
+        plan_epoch(DURATIONS, 60, 1, 3)
+    )
+    limited = plan_training(BatchConfig(batch_size=6, max_duration_utt=12.0), DURATIONS, 1, 2)
+    assert DURATIONS[flat(limited)].max() <= 12.0
+    kept = (DURATIONS <= 12.0).sum()
+    assert len(set(flat(limited))) == kept - kept % 12
+    assert len(plan_training(BatchConfig(batch_size=1, max_duration_utt=16.7), np.float32([16.7, 16.71]), 1, 1)) == 1
+    for config in (BatchConfig(max_duration_utt=0.1), BatchConfig(batch_size=300)):
+        with pytest.raises(UserError, match="raise it|lower --batch-size"):
+            plan_training(config, DURATIONS, 1, 2)
+    for bad in ({"batch_size": -1}, {"num_buckets": 0}, {"batch_size": 2, "short_first_epochs": 1}):
+        with pytest.raises(ValueError, match="batch-size"):
+            BatchConfig(**bad)

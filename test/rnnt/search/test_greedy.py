@@ -34,6 +34,17 @@ def test_is_bounded_when_blank_never_wins(make_model, make_batch):
     assert len(two.tokens) == 28
 
 
+def test_a_limit_of_symbols_ends_an_utterance(make_model, make_batch):
+    model = make_model(blank_bias=0.0, scale=2.0)
+    batch = make_batch([13, 0, 1, 9, 22, 4])
+    whole = search(model, *batch, SearchConfig(max_sym_per_frame=3))
+    for limit in (1, 5, 1000):
+        cut = search(model, *batch, SearchConfig(max_sym_per_frame=3, max_sym_per_utt=limit))
+        assert [best.tokens for [best] in cut] == [best.tokens[:limit] for [best] in whole]
+        assert [best.frames for [best] in cut] == [best.frames[:limit] for [best] in whole]
+    assert max(len(best.tokens) for [best] in whole) > 5
+
+
 def test_all_blank_gives_the_empty_hypothesis(make_model, make_batch):
     model = make_model(blank_bias=1000.0)
     [[best]] = search(model, *make_batch([9]), SearchConfig())

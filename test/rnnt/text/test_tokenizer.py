@@ -30,6 +30,21 @@ def test_unknown_characters_become_unk(toy):
     assert tokenizer.unk_id in tokenizer.encode("one 9")
 
 
+def test_a_model_without_blank_gets_it_as_its_last_token(toy, tmp_path):
+    import sentencepiece
+
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(toy / "text"), model_prefix=str(tmp_path / "bpe"), vocab_size=14, unk_id=0, bos_id=-1, eos_id=-1,
+        hard_vocab_limit=False, minloglevel=2,
+    )  # fmt: skip
+    tokenizer = Tokenizer.load(tmp_path)
+    assert tokenizer.unk_id == 0 and tokenizer.pieces[0] == "<unk>"
+    assert tokenizer.blank_id == tokenizer.vocab_size - 1 == len(tokenizer.pieces) - 1
+    ids = tokenizer.encode("three one two")
+    assert min(ids) > 0 and max(ids) < tokenizer.blank_id
+    assert tokenizer.decode([tokenizer.blank_id, *ids, tokenizer.blank_id]) == "three one two"
+
+
 def test_missing_model_names_file_and_remedy(tmp_path):
     with pytest.raises(UserError, match=r"bpe\.model: no such BPE model.*stage 5"):
         Tokenizer.load(tmp_path)
