@@ -4,6 +4,7 @@ Writes ref.trn, hyp.trn, wer, errors.txt, utterances.jsonl, report.html and summ
 to <exp-dir>/decode_<decoding-method>/<set>/.
 """
 
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,14 @@ from rnnt.cli import program
 from rnnt.options import make_parser, option, parse, to_dict
 from rnnt.search.config import FusionConfig, SearchConfig
 from rnnt.training.config import Selection
+
+
+def split_of(text):
+    """`K/N` as two numbers, (1, 1) for an empty text; raises ValueError."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text or "1/1")
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise ValueError(f"--split is K/N, such as 1/4, not {text!r}")
+    return int(found[1]), int(found[2])
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,8 @@ class DecodeConfig:
     device: str = option("auto", "where to compute; auto: a GPU if there is one", choices=["auto", "cpu", "cuda"])
     threads: int = option(0, "CPU threads; 0: as many as cores")
     unit: str = option("word", "what the error rate counts", choices=["word", "char"])
+    split: str = option("", "K/N: decode only part K of N of each set, unless it is done; for arrays of jobs")
+    merge: int = option(0, "score the N parts that --split K/N made, and decode nothing")
 
     def __post_init__(self):
         if not self.decode_sets:
@@ -36,6 +47,9 @@ class DecodeConfig:
         for name in ("num_workers", "threads"):
             if getattr(self, name) < 0:
                 raise ValueError(f"--{name.replace('_', '-')} can't be negative")
+        if self.merge < 0 or (self.merge and self.split):
+            raise ValueError("--merge takes a positive number, and no --split beside it")
+        split_of(self.split)
 
 
 class Waiting:
@@ -56,69 +70,83 @@ class Waiting:
             yield batch
 
 
-def decode_set(model, tokenizer, manifest, config, search_config, device, frame_seconds, scorers=()):
-    """Decode and score one set.
+def decode_part(model, tokenizer, manifest, config, search_config, device, frame_seconds, scorers=(), part=(1, 1)):
+    """Decode part K of N of a set: every N-th batch of those that one job would have, so that N changes no result.
 
-    manifest: `CutManifest`; frame_seconds: distance of two encoder frames; scorers: see `rnnt.search.search`. Returns
-    `(Report, list of objects for utterances.jsonl, timing)`; timing has the seconds of audio, the wall seconds from
-    features in memory to text (loading of features excluded), and their ratio, the real-time factor.
+    manifest: `CutManifest`; frame_seconds: distance of two encoder frames; scorers: see `rnnt.search.search`; part:
+    (K, N). Returns the objects of utterances.jsonl with the texts `ref` and `hyp`, and the wall seconds from features
+    in memory to text (loading of features excluded).
     """
     from rnnt.data.dataset import open_batches
     from rnnt.progress import progress
-    from rnnt.scoring import score
     from rnnt.training.evaluate import decode_batches
 
-    decoded, audio = {}, 0.0
-    batches = Waiting(open_batches(manifest, config.max_duration, num_workers=config.num_workers))
+    decoded, (number, count) = [], part
+    loader = open_batches(manifest, config.max_duration, None, config.num_workers, number - 1, count)
+    batches = Waiting(loader)
+    total = sum(len(loader.dataset.plan[position]) for position in loader.sampler)
     start = time.perf_counter()
-    bar = progress((), total=len(manifest), what=manifest.path.stem, unit="utt")
+    bar = progress((), total=total, what=manifest.path.stem, unit="utt")
     for batch, nbest, _ in decode_batches(model, batches, tokenizer, search_config, device, scorers):
+        batch.x_BTF = None  # only what is about the batch is kept
         texts = [[tokenizer.decode(h.tokens) for h in hypotheses] for hypotheses in nbest]
-        for key, *values in zip(batch.ids, batch.texts, batch.speakers, batch.durations, nbest, texts):
-            decoded[key] = values
-        audio += sum(batch.durations)
+        decoded += ((batch, i, nbest[i], texts[i]) for i in range(len(batch)))
         bar.update(len(batch))
     bar.close()
     seconds = time.perf_counter() - start - batches.seconds
-    timing = {"audio_seconds": round(audio, 3), "decoding_seconds": round(seconds, 3), "rtf": round(seconds / audio, 6)}
-    decoded = dict(sorted(decoded.items()))
-    refs = {key: ref for key, (ref, *_) in decoded.items()}
-    hyps = {key: texts[0] for key, (*_, texts) in decoded.items()}
-    # A batch names the utterance where the speaker isn't known.
-    speakers = {key: speaker for key, (_, speaker, *_) in decoded.items() if speaker != key}
-    sources = audio_sources(manifest)
-    utterances = [
-        describe_utterance(key, speakers.get(key), length, sources[key], nbest, texts, tokenizer, frame_seconds)
-        for key, (_, _, length, nbest, texts) in decoded.items()
-    ]
-    return score(refs, hyps, config.unit, speakers), utterances, timing
+    return [describe_utterance(*item, tokenizer, frame_seconds) for item in decoded], seconds
 
 
-def audio_sources(manifest):
-    """{cut id: the audio files it is made of}; an empty list where the cut has only features."""
-    sources = {}
-    for number in range(len(manifest)):
-        cut = manifest[number]
-        parts = [track.cut for track in cut.tracks] if hasattr(cut, "tracks") else [cut]
-        recordings = [part.recording for part in parts if getattr(part, "has_recording", False)]
-        sources[cut.id] = [str(source.source) for r in recordings for source in r.sources if source.type == "file"]
-    return sources
+def describe_utterance(batch, i, nbest, texts, tokenizer, frame_seconds):
+    """The object of utterance i of a batch in utterances.jsonl, with the texts `ref` and `hyp`.
 
-
-def describe_utterance(key, speaker, seconds, audio, nbest, texts, tokenizer, frame_seconds):
-    """The object of one utterance in utterances.jsonl; times are in seconds, scores natural logarithms."""
+    Times are in seconds, scores natural logarithms.
+    """
     from rnnt.search.words import words
 
-    best = nbest[0]
+    best, key = nbest[0], batch.ids[i]
     placed = [
         {"word": w.word, "start": round(w.start, 3), "end": round(w.end, 3), "confidence": round(w.confidence, 4)}
         for w in words(best, tokenizer.pieces, frame_seconds)
     ]
-    utterance = {"id": key, "speaker": speaker, "seconds": round(seconds, 3), "audio": audio}
+    # A batch names the utterance where the speaker isn't known.
+    speaker = batch.speakers[i] if batch.speakers[i] != key else None
+    utterance = {"id": key, "speaker": speaker, "seconds": round(batch.durations[i], 3), "audio": batch.audio[i]}
     utterance.update(score=round(best.score, 4), words=placed)
     if len(nbest) > 1:
         utterance["nbest"] = [{"score": round(h.score, 4), "text": text} for h, text in zip(nbest, texts)]
-    return utterance
+    return {**utterance, "ref": batch.texts[i], "hyp": texts[0]}
+
+
+def write_results(folder, name, unit, heads, utterances):
+    """Score a decoded set, write its folder and print its line. heads: those of its parts, see `rnnt.scoring.parts`."""
+    from rnnt.scoring import score
+    from rnnt.scoring.folder import write_folder
+
+    refs = {utterance["id"]: utterance.pop("ref") for utterance in utterances}
+    hyps = {utterance["id"]: utterance.pop("hyp") for utterance in utterances}
+    speakers = {utterance["id"]: utterance["speaker"] for utterance in utterances if utterance["speaker"]}
+    report = score(refs, hyps, unit, speakers)
+    audio = round(sum(utterance["seconds"] for utterance in utterances), 3)
+    seconds = sum(head["seconds"] for head in heads)
+    key = heads[0]["key"]
+    summary = {
+        "set": name,
+        "checkpoint": key["checkpoint"],
+        **heads[0]["facts"],
+        "audio_seconds": audio,
+        "decoding_seconds": round(seconds, 3),
+        "rtf": round(seconds / audio, 6),
+        "search": key["search"],
+        "fusion": key["fusion"],
+    }
+    write_folder(folder, report, utterances, summary)
+    print(f"{folder}: {report.summary_lines()[0]} RTF {summary['rtf']:.4f}", flush=True)
+
+
+def stamps(paths):
+    """Name, size and time of files: what they held, cheaply."""
+    return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in map(Path, paths)]
 
 
 @program
@@ -127,14 +155,25 @@ def main(argv=None):
     options = (DecodeConfig, Selection, SearchConfig, FusionConfig)
     (config, selection, search_config, fusion_config), _ = parse(make_parser(__doc__, *options), options, argv)
 
+    from rnnt.scoring.parts import has_part, part_path, read_parts, remove_parts, write_part
+
+    folders = {
+        name: Path(config.exp_dir) / f"decode_{search_config.decoding_method}" / name for name in config.decode_sets
+    }
+    if config.merge:
+        parts = {name: read_parts(folder, config.merge) for name, folder in folders.items()}
+        for name, folder in folders.items():
+            write_results(folder, name, config.unit, *parts[name])
+            remove_parts(folder)
+        return
+
     import torch
 
     from rnnt.data.config import check_same_features
     from rnnt.data.manifest import CutManifest
-    from rnnt.scoring.folder import write_folder
     from rnnt.search.loading import load_scorers
     from rnnt.text.ngram import read_arpa
-    from rnnt.training.averaging import load_for_decoding
+    from rnnt.training.averaging import choose, load_for_decoding
     from rnnt.training.distributed import pick_device, set_threads
     from rnnt.training.experiment import read_feature_config
     from rnnt.transcription.folder import read_model_folder
@@ -143,33 +182,47 @@ def main(argv=None):
     device = pick_device(config.device)
     manifest_dir = Path(config.manifest_dir)
     # Every set is opened before the first is decoded: a misspelt name should not cost an hour.
-    manifests = [CutManifest(manifest_dir / f"{name}.jsonl") for name in config.decode_sets]
+    manifests = {name: CutManifest(manifest_dir / f"{name}.jsonl") for name in config.decode_sets}
     if config.model_dir:
+        files = sorted(path for path in Path(config.model_dir).glob("*") if path.is_file())
         model, features, tokenizer, checkpoint = read_model_folder(config.model_dir)
     else:
+        files = choose(selection, config.exp_dir)[0]
         model, features, tokenizer, checkpoint = load_for_decoding(config.exp_dir, selection, manifest_dir)
     stored = manifest_dir / "features.json"
     check_same_features(read_feature_config(stored), features, stored, config.model_dir or config.exp_dir)
     scorers = load_scorers(fusion_config, tokenizer, read_arpa)
     frame_seconds = features.frame_shift * model.config.subsampling_factor
     model.to(device)
+    fusion_files = [file for file in (fusion_config.lm, fusion_config.lodr_lm, fusion_config.context_file) if file]
+    facts = {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+    }
+    part = split_of(config.split)
 
-    for name, manifest in zip(config.decode_sets, manifests):
-        folder = Path(config.exp_dir) / f"decode_{search_config.decoding_method}" / name
-        report, utterances, timing = decode_set(
-            model, tokenizer, manifest, config, search_config, device, frame_seconds, scorers
-        )
-        summary = {
-            "set": name,
+    for name, manifest in manifests.items():
+        key = {
             "checkpoint": checkpoint,
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-            "threads": torch.get_num_threads(),
-            **timing,
             "search": to_dict(search_config),
             "fusion": to_dict(fusion_config),
+            "max_duration": config.max_duration,
+            "files": stamps([*files, manifest.path, *fusion_files]),
         }
-        write_folder(folder, report, utterances, summary)
-        print(f"{folder}: {report.summary_lines()[0]} RTF {timing['rtf']:.4f}", flush=True)
+        path = part_path(folders[name], *part)
+        if config.split and has_part(path, key):
+            print(f"{path}: done before, kept", flush=True)
+            continue
+        utterances, seconds = decode_part(
+            model, tokenizer, manifest, config, search_config, device, frame_seconds, scorers, part
+        )
+        head = {"key": key, "facts": facts, "seconds": seconds}
+        if config.split:
+            write_part(path, head, utterances)
+            print(f"{path}: {len(utterances)} utterances", flush=True)
+        else:
+            utterances.sort(key=lambda utterance: utterance["id"])
+            write_results(folders[name], name, config.unit, [head], utterances)
 
 
 if __name__ == "__main__":

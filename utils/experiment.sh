@@ -19,6 +19,7 @@ dev_set=
 decode_sets=
 decode_methods="greedy_search beam_search modified_beam_search"
 beam_size=4
+decode_nj=1
 decode_opts=
 force=false
 
@@ -41,6 +42,7 @@ experiment_options() {
   --decode-sets "NAMES"       sets to decode (default: ${decode_sets:-all but the training set})
   --decode-methods "NAMES"    (default: "$decode_methods")
   --beam-size N               (default: $beam_size)
+  --decode-nj N               jobs that share the decoding of each set (default: $decode_nj)
   --decode-opts "OPTIONS"     more options of decode.py (default: "$decode_opts")
   --force true|false          decode again what is newer than the model (default: $force)
   --config FILE               a FILE not named .yaml is a shell file that sets any of these (nj=8)
@@ -103,7 +105,7 @@ has_results() {
 
 # decode METHOD: results newer than the model and made with the same options are kept.
 decode() {
-  local method=$1 marker=$exp_dir/decode_$1/.done log=$exp_dir/log/decode_$1.log
+  local method=$1 marker=$exp_dir/decode_$1/.done log=$exp_dir/log/decode_$1.log merge=()
   # shellcheck disable=SC2086
   set -- decode.py --exp-dir "$exp_dir" --manifest-dir data/cuts --decode-sets $decode_sets \
     --decoding-method "$method" --beam-size "$beam_size" $decode_opts
@@ -112,10 +114,29 @@ decode() {
     echo "decoding: $method: newer than the model, kept"
     return 0
   fi
+  if [ "$decode_nj" -gt 1 ]; then
+    decode_parts "$method" "$@" || return 1
+    merge=(--merge "$decode_nj")
+  fi
   echo "decoding: $method: $log"
   # shellcheck disable=SC2086
-  follow "$log" $decode_cmd "$log" "$@" || return 1
+  follow "$log" $decode_cmd "$log" "$@" ${merge[@]+"${merge[@]}"} || return 1
   mark_done "$marker" "$@"
+}
+
+# decode_parts METHOD COMMAND...: the parts of all sets, as an array of jobs. Parts that are done are kept.
+decode_parts() {
+  local method=$1 log=$exp_dir/log/decode_$1.JOB.log threads=
+  shift
+  ! $force || rm -rf "$exp_dir/decode_$method"/*/parts
+  # On one machine the jobs share the cores.
+  [[ $decode_cmd != run.pl* ]] || threads="--threads $((decode_nj < $(nproc) ? $(nproc) / decode_nj : 1))"
+  echo "decoding: $method: $decode_nj jobs, the first is shown: $log"
+  # shellcheck disable=SC2086
+  if ! follow "${log/JOB/1}" $decode_cmd JOB=1:"$decode_nj" "$log" "$@" $threads --split "JOB/$decode_nj"; then
+    echo "${0##*/}: decoding: $method: a job failed (see above); call again: the parts that are done are kept" >&2
+    return 1
+  fi
 }
 
 # run_experiment: stages 1 to 3.

@@ -22,6 +22,7 @@ class Batch:
     texts: list[str]
     speakers: list[str]
     durations: list[float]  # seconds
+    audio: list[list[str]]  # audio files of each; none where the cut has only features
     x_BTF: torch.Tensor
     x_len_B: torch.Tensor
     y_BS: torch.Tensor | None  # None when no tokenizer was given
@@ -81,6 +82,7 @@ class PlannedBatches(Dataset):
             texts=[_text(cut) for cut in cuts],
             speakers=[cut.supervisions[0].speaker or cut.id for cut in cuts],
             durations=[cut.duration for cut in cuts],
+            audio=[_audio(cut) for cut in cuts],
             x_BTF=pad_sequence(features, batch_first=True),
             x_len_B=torch.tensor([len(x) for x in features]),
             y_BS=pad_sequence(tokens, batch_first=True) if tokens else None,
@@ -99,6 +101,12 @@ class PlannedBatches(Dataset):
 
 def _text(cut):
     return cut.supervisions[0].text or ""
+
+
+def _audio(cut):
+    parts = [track.cut for track in cut.tracks] if hasattr(cut, "tracks") else [cut]
+    recordings = [getattr(part, "recording", None) for part in parts]  # padding has none
+    return [str(source.source) for r in recordings if r for source in r.sources if source.type == "file"]
 
 
 def _one_thread(_worker):

@@ -1,6 +1,7 @@
 """decode.py on a tiny experiment with random weights and made features."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -87,7 +88,8 @@ def experiment(tmp_path_factory):
 
 def run(experiment, *options):
     exp, cuts = experiment
-    main(["--exp-dir", str(exp), "--manifest-dir", str(cuts), "--num-workers", "0", "--device", "cpu", *options])
+    fixed = ["--num-workers", "0", "--device", "cpu", "--threads", "1"]
+    main(["--exp-dir", str(exp), "--manifest-dir", str(cuts), *fixed, *options])
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -206,3 +208,75 @@ def test_waiting_passes_batches_on():
     waiting = Waiting([1, 2, 3])
     assert list(waiting) == [1, 2, 3] and waiting.seconds >= 0
     assert DecodeConfig().decode_sets == ["dev"]
+
+
+def files_of(folder):
+    """The files of a set by name; the times, which differ from run to run, as zeros."""
+    summary = json.loads((folder / "summary.json").read_text())
+    texts = {path.name: path.read_text() for path in folder.iterdir()}
+    for name in ("decoding_seconds", "rtf"):
+        texts["summary.json"] = texts["summary.json"].replace(f'"{name}": {summary[name]}', f'"{name}": 0')
+    texts["report.html"] = re.sub(r"(real-time factor</th><td>)[^<]*", r"\1", texts["report.html"])
+    return texts
+
+
+@pytest.mark.parametrize("count", [2, 7])
+def test_merged_parts_are_the_files_of_one_job(experiment, capsys, count):
+    options = ["--decode-sets", "dev", "train", "--decoding-method", "modified_beam_search", "--nbest", "2"]
+    options += ["--max-duration", "1.5", "--blank-penalty", "2"]
+    folder = experiment[0] / "decode_modified_beam_search"
+    run(experiment, *options)
+    alone = {name: files_of(folder / name) for name in ("dev", "train")}
+    for number in range(1, count + 1):
+        run(experiment, *options, "--split", f"{number}/{count}")
+    parts = [path.read_text().splitlines()[1:] for path in sorted((folder / "dev" / "parts").iterdir())]
+    assert sorted(json.loads(u)["id"] for part in parts for u in part) == [f"dev-{i}" for i in range(7)]
+    assert len(parts) == count and (count == 7 or min(map(len, parts)) > 1)
+    capsys.readouterr()
+    run(experiment, *options, "--merge", str(count))
+    assert capsys.readouterr().out.count("%WER") == 2
+    for name in ("dev", "train"):
+        assert files_of(folder / name) == alone[name]
+
+
+def test_parts_that_are_there_are_kept_and_others_are_not_mixed(experiment, capsys):
+    folder = experiment[0] / "decode_greedy_search" / "dev" / "parts"
+    run(experiment, "--split", "1/2")
+    first = (folder / "1-of-2.jsonl").stat().st_mtime_ns
+    with pytest.raises(SystemExit):
+        run(experiment, "--merge", "2")
+    error = capsys.readouterr().err
+    assert "2-of-2.jsonl: no such file; run decode.py with --split 2/2 first" in error
+    run(experiment, "--split", "1/2")
+    assert "1-of-2.jsonl: done before, kept" in capsys.readouterr().out
+    assert (folder / "1-of-2.jsonl").stat().st_mtime_ns == first
+    run(experiment, "--split", "2/2", "--blank-penalty", "1")
+    with pytest.raises(SystemExit):
+        run(experiment, "--merge", "2")
+    assert "2-of-2.jsonl: made with other options" in capsys.readouterr().err
+    run(experiment, "--split", "1/2", "--blank-penalty", "1")
+    run(experiment, "--merge", "2")
+    assert not folder.exists()
+    (folder.parent / "parts").mkdir()
+    (folder / "1-of-1.jsonl").write_text('{"key": {')
+    with pytest.raises(SystemExit):
+        run(experiment, "--merge", "1")
+    assert "1-of-1.jsonl: not whole" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["--split", "3/2"], ["--split", "0/2"], ["--split", "2"], ["--merge", "-1"]])
+def test_bad_splits_exit_with_status_2(experiment, options):
+    with pytest.raises(SystemExit) as caught:
+        run(experiment, *options)
+    assert caught.value.code == 2
+
+
+def test_batches_name_the_audio():
+    from lhotse import MonoCut, Recording, SupervisionSegment
+    from lhotse.audio import AudioSource
+
+    from rnnt.data.dataset import _audio
+
+    recording = Recording("r", [AudioSource("file", [0], "a/b.flac")], 16000, 32000, 2.0)
+    cut = MonoCut("c", 0.0, 1.0, 0, [SupervisionSegment("c", "r", 0.0, 1.0)], recording=recording)
+    assert _audio(cut) == ["a/b.flac"] and _audio(cut.pad(2.0)) == ["a/b.flac"]
