@@ -16,8 +16,8 @@ from rnnt.data.dataset import PlannedBatches, loader
 from rnnt.data.plan import plan_training, turns_of_rank
 from rnnt.errors import UserError
 from rnnt.model.batchnorm import commit_statistics, drop_statistics
-from rnnt.optim.optimizer import make_optimizer, set_learning_rate
-from rnnt.optim.schedule import learning_rate
+from rnnt.optim.optimizer import clip_gradients, make_optimizer, set_learning_rate
+from rnnt.optim.schedule import Moment, learning_rate
 from rnnt.training.checkpoint import remove_old, save_checkpoint
 from rnnt.training.evaluate import evaluate
 from rnnt.training.gradients import sum_over_ranks
@@ -142,7 +142,9 @@ class Trainer:
         self.model.train()
         self.tally, clock = Tally(), Clock(self._progress(plan))
         for turn in turns:
-            lr = learning_rate(options.optim, now.step, self._progress(plan))
+            lr = learning_rate(
+                options.optim, Moment(now.step, self._progress(plan), now.epoch, math.ceil(len(plan) / group))
+            )
             set_learning_rate(self.optimizer, lr)
             grad_norm = self._update([next(batches) for _ in turn.positions], turn)
             now.step += 1
@@ -187,9 +189,7 @@ class Trainer:
     def _step(self, done):
         """Clip, step, and count what was done; an update that is not finite is skipped on all ranks alike."""
         self.scaler.unscale_(self.optimizer)
-        grad_norm = torch.nn.utils.clip_grad_norm_(
-            self.model.parameters(), self.options.optim.clip_norm, foreach=True
-        ).item()
+        grad_norm = clip_gradients(self.model.parameters(), self.options.optim).item()
         if math.isfinite(grad_norm):
             self.bad_updates = 0
             commit_statistics(self.model, self.world.all_reduce)

@@ -1,0 +1,44 @@
+"""The optimizer that the options name, and clipping."""
+
+import pytest
+import torch
+
+from rnnt.optim.config import OptimConfig
+from rnnt.optim.optimizer import clip_gradients, make_optimizer
+
+
+def model_with_gradient(norm):
+    torch.manual_seed(0)
+    model = torch.nn.Linear(4, 3)
+    for p in model.parameters():
+        p.grad = torch.full_like(p, norm / 15**0.5)
+    return model
+
+
+def test_gradients_are_clipped_once():
+    """Before the step for AdamW, within it for LAMB; the norm is that before clipping."""
+    for name, before_step in (("adamw", 2.0), ("lamb", 10.0)):
+        config = OptimConfig(optimizer=name, clip_norm=2.0)
+        model = model_with_gradient(10.0)
+        assert clip_gradients(model.parameters(), config).item() == pytest.approx(10.0)
+        left = torch.nn.utils.get_total_norm([p.grad for p in model.parameters()]).item()
+        assert left == pytest.approx(before_step, rel=1e-5)
+        make_optimizer(model, config).step()
+        left = torch.nn.utils.get_total_norm([p.grad for p in model.parameters()]).item()
+        assert left == pytest.approx(2.0, rel=1e-5)
+
+
+def test_a_small_gradient_is_left_alone():
+    model = model_with_gradient(1.0)
+    clip_gradients(model.parameters(), OptimConfig(clip_norm=2.0))
+    assert all(torch.equal(p.grad, torch.full_like(p, 1 / 15**0.5)) for p in model.parameters())
+
+
+def test_options_reach_the_optimizer():
+    model = torch.nn.Linear(4, 3)
+    lamb = make_optimizer(model, OptimConfig(optimizer="lamb", beta1=0.8, beta2=0.9, eps=1e-9, weight_decay=0.5))
+    (group,) = lamb.param_groups
+    assert len(group["params"]) == 2 and group["betas"] == (0.8, 0.9)
+    assert (group["eps"], group["weight_decay"]) == (1e-9, 0.5)
+    decays = [g["weight_decay"] for g in make_optimizer(model, OptimConfig(weight_decay=0.5)).param_groups]
+    assert decays == [0.5, 0.0]
