@@ -2,14 +2,15 @@
 
 Reads MANIFEST_DIR/<set>_{recordings,supervisions}.jsonl.gz. Writes OUT/<set>.jsonl.gz (lhotse cuts, one an utterance),
 the features in OUT/<set>/ and OUT/features.json. Finished sets are skipped, a stopped set is continued, utterances
-that can't be read are reported and left out. The front-end is described by --config (see conf/fbank.yaml).
+that can't be read are reported and left out. With --features onthefly it writes no features: stage 6, training and
+decoding compute them from the audio. The front-end is described by --config (see conf/fbank.yaml).
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from rnnt.cli import program
-from rnnt.data.config import FeatureConfig, check_same_features
+from rnnt.data.config import FeatureConfig, check_same_features, parse_speeds
 from rnnt.errors import UserError
 from rnnt.files import write_json
 from rnnt.options import from_dict, make_parser, option, parse, to_dict
@@ -24,6 +25,9 @@ class FbankOptions:
     sets: list[str] = option(help="names of the sets")
     manifest_dir: str = option("data/manifests", "folder of the manifests (stage 1)")
     out: str = option("data/fbank", "folder of the features")
+    features: str = option(
+        "stored", "stored: compute them now; onthefly: whenever they are needed", choices=["stored", "onthefly"]
+    )
     train_set: str = option("train", "the set that --perturb-speed applies to")
     perturb_speed: list[str] = option([], "speed factors, such as 0.9 1.1: a copy of the training set for each")
     nj: int = option(1, "worker processes, with one thread each")
@@ -37,12 +41,9 @@ def words(values):
 
 def speed_factors(options):
     try:
-        factors = [float(word) for word in words(options.perturb_speed)]
-    except ValueError:
-        raise UserError(f"--perturb-speed: {' '.join(options.perturb_speed)!r} is no list of numbers") from None
-    if any(not 0.5 <= factor <= 2 for factor in factors):
-        raise UserError(f"--perturb-speed: {' '.join(options.perturb_speed)!r}: factors are from 0.5 to 2")
-    return [factor for factor in factors if factor != 1]
+        return [factor for factor in parse_speeds(" ".join(options.perturb_speed)) if factor != 1]
+    except ValueError as error:
+        raise UserError(f"--perturb-speed: {error}") from None
 
 
 def manifests_of(name, options):
@@ -85,16 +86,20 @@ def check_other_sets(config, done, sets, out):
 
 def compute_set(name, config, library, options):
     """Compute one set unless it is there; report what was skipped."""
-    from rnnt.data.extraction import extract_set, features_inputs, is_finished
+    from rnnt.data.extraction import extract_set, features_inputs, is_finished, write_without_features
 
     factors = speed_factors(options) if name == options.train_set else []
     paths = manifests_of(name, options)
-    inputs = {**features_inputs(config, library, paths), "perturb_speed": factors}
+    inputs = {**features_inputs(config, library, paths), "perturb_speed": factors, "stored": options.features}
     out = Path(options.out) / f"{name}.jsonl.gz"
     if is_finished(out, inputs):
         print(f"{name}: already in {out}")
         return
     cuts = read_cuts(paths, config.sampling_rate, factors)
+    if options.features == "onthefly":
+        write_without_features(cuts, out, inputs)
+        print(f"{name}: {len(cuts)} utterances without features in {out}")
+        return
     skipped = extract_set(cuts, out, config, inputs, library, options.nj)
     for cut_id, problem in skipped[:SHOWN_FAULTS]:
         print(f"warning: {name}: {cut_id}: {problem}; left out")

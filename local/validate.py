@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rnnt.cli import program
-from rnnt.data.config import FeatureConfig
+from rnnt.data.config import read_feature_config
 from rnnt.data.validation import Context, Report, Utterance, ValidationConfig, find_fault
 from rnnt.errors import UserError
 from rnnt.files import atomic_path, atomic_write, read_json, write_json
-from rnnt.options import from_dict, make_parser, option, parse
+from rnnt.options import make_parser, option, parse
 from rnnt.progress import progress
 
 
@@ -49,15 +49,17 @@ def read_lines(path):
         raise UserError(f"{path}: line {number}: broken ({error}); remove it and run stage 3 again") from None
 
 
-def check_set(path, file, context, statistics=None):
+def check_set(path, file, context, load, statistics=None):
     """Check one set; write the lines of the good cuts to `file` and add their features to `statistics`.
+
+    `load(cut)` gives the features of a cut.
 
     Returns the `Report` and the durations in seconds of the good cuts.
     """
     report, durations = Report(), []
     for line, cut in progress(read_lines(path), what=path.name.removesuffix(".jsonl.gz"), unit="utt"):
         report.total += 1
-        utterance = Utterance(cut)
+        utterance = Utterance(cut, load)
         fault = find_fault(utterance, context)
         if fault:
             report.add_fault(fault[0], cut.id, fault[1])
@@ -95,6 +97,7 @@ def check_reports(reports, options):
 def main(argv=None):
     classes = [ValidateOptions, ValidationConfig]
     (options, config), _ = parse(make_parser(__doc__, *classes), classes, argv)
+    from rnnt.data.loading import FeatureLoader
     from rnnt.data.statistics import FeatureStatistics, duration_table, plot_durations
     from rnnt.text.tokenizer import Tokenizer
 
@@ -103,9 +106,7 @@ def main(argv=None):
         raise UserError(f"--sets: {options.train_set} is missing; the statistics are taken from it")
     fbank_dir, out = Path(options.fbank_dir), Path(options.out)
     stored = read_json(fbank_dir / "features.json")
-    features = from_dict(
-        FeatureConfig, {k: v for k, v in stored.items() if k != "computed_by"}, fbank_dir / "features.json"
-    )
+    features = read_feature_config(fbank_dir / "features.json")
     tokenizer = Tokenizer.load(options.bpe_model)
     statistics = FeatureStatistics()
     reports, durations = {}, {}
@@ -117,6 +118,7 @@ def main(argv=None):
                 fbank_dir / f"{name}.jsonl.gz",
                 file,
                 Context(config, features, tokenizer),
+                FeatureLoader(features).load,
                 statistics if name == options.train_set else None,
             )
         write_report(out, reports, config)

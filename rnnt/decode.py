@@ -169,13 +169,12 @@ def main(argv=None):
 
     import torch
 
-    from rnnt.data.config import check_same_features
+    from rnnt.data.config import check_same_features, read_feature_config
     from rnnt.data.manifest import CutManifest
     from rnnt.search.loading import load_scorers
     from rnnt.text.ngram import read_arpa
     from rnnt.training.averaging import choose, load_for_decoding
     from rnnt.training.distributed import pick_device, set_threads
-    from rnnt.training.experiment import read_feature_config
     from rnnt.transcription.folder import read_model_folder
 
     set_threads(config.threads, processes=1)

@@ -59,6 +59,7 @@ def run(options, observers=()):
     import numpy as np
     import torch
 
+    from rnnt.data.config import read_feature_config
     from rnnt.data.manifest import CutManifest
     from rnnt.files import read_json
     from rnnt.model.transducer import Transducer
@@ -67,7 +68,6 @@ def run(options, observers=()):
     from rnnt.training.experiment import (
         file_sha256,
         plan_fingerprint,
-        read_feature_config,
         resolve_model_config,
         set_up_log,
         write_experiment,

@@ -6,6 +6,7 @@
 stage=0
 stop_stage=100
 nj=$(nproc)
+features=
 perturb_speed=
 vocab_size=500
 token_type=bpe
@@ -28,6 +29,7 @@ experiment_options() {
   cat <<TEXT
   --stage N, --stop-stage N   first and last stage (default: $stage, $stop_stage)
   --nj N                      processes for features (default: $nj)
+  --features stored|onthefly  see prepare.sh --help (default: its own)
   --perturb-speed "FACTORS"   see prepare.sh --help (default: its own)
   --vocab-size N              tokens (default: $vocab_size)
   --token-type bpe|char       what a token is; char needs no --vocab-size (default: $token_type)
@@ -75,7 +77,7 @@ begin_experiment() {
 # prepare VARIABLE...: call prepare.sh with the options of these names and of those that all recipes have.
 prepare() {
   local name options=()
-  for name in "$@" nj vocab_size token_type perturb_speed; do
+  for name in "$@" nj vocab_size token_type features perturb_speed; do
     [ -z "${!name}" ] || options+=("--${name//_/-}" "${!name}")
   done
   ./prepare.sh "${options[@]}"

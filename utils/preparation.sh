@@ -8,6 +8,7 @@ stop_stage=100
 nj=$(nproc)
 vocab_size=500
 token_type=bpe
+features=stored
 perturb_speed=
 subsampling_factor=4
 train_set=
@@ -21,6 +22,7 @@ preparation_options() {
   --nj N             processes (default: $nj)
   --vocab-size "N"   tokens; several numbers make several models (default: $vocab_size)
   --token-type bpe|char  what a token is; char needs no --vocab-size (default: $token_type)
+  --features stored|onthefly  compute the features in stage 3, or whenever they are needed (default: $features)
   --perturb-speed "FACTORS"  speeds of further copies of the training set, such as "0.9 1.1"
                      (default: "$perturb_speed")
   --subsampling-factor N  input frames per encoder frame, as the training has it (default: $subsampling_factor)
@@ -100,7 +102,8 @@ prepare_shared() {
   # shellcheck disable=SC2086
   run_stage 3 fbank data/fbank \
     python3 "$RNNT_ROOT/local/compute_fbank.py" --config conf/fbank.yaml --manifest-dir data/manifests \
-    --out data/fbank --sets $names --train-set "$train_set" --perturb-speed $perturb_speed --nj "$nj"
+    --out data/fbank --sets $names --train-set "$train_set" --features "$features" --perturb-speed $perturb_speed \
+    --nj "$nj"
   skip_stage 4 "noise fbank" "none asked for"
   if [ "$token_type" = char ]; then
     vocab_size=

@@ -1,9 +1,47 @@
-"""Writing of audio files."""
+"""Reading of the audio of cuts, and writing of audio files."""
 
+import functools
 import io
+import warnings
 from pathlib import Path
 
 from rnnt.errors import UserError
+
+
+@functools.cache
+def _set_up_lhotse(tolerance):
+    """Let lhotse read at once with soundfile, and refuse audio more than `tolerance` seconds shorter than it should."""
+    from lhotse.audio import set_audio_duration_mismatch_tolerance, set_current_audio_backend
+
+    set_current_audio_backend("LibsndfileBackend")  # its search for one takes longer than reading a short file
+    with warnings.catch_warnings():
+        # It warns of a small tolerance, but by default fills half a second of truncated files with mirrored audio.
+        warnings.simplefilter("ignore", UserWarning)
+        set_audio_duration_mismatch_tolerance(tolerance)
+
+
+def read_samples(cut, config):
+    """The samples of a lhotse cut, (num_samples,) float32, resampled as its recording says.
+
+    config: `FeatureConfig`. Raises an exception of one of many kinds, which says what is wrong with the audio.
+    """
+    _set_up_lhotse(config.frame_shift)
+    samples = cut.load_audio()
+    if samples.shape[0] != 1:
+        raise ValueError(f"{samples.shape[0]} channels, expected one")
+    if samples.shape[1] < config.sampling_rate * config.frame_shift:
+        raise ValueError(f"only {samples.shape[1]} samples, less than a frame shift")
+    return samples[0]
+
+
+def source_of(cut):
+    """Where the features of a cut come from: the path of its archive or its audio."""
+    return cut.features.storage_path if cut.has_features else cut.recording.sources[0].source
+
+
+def problem_of(error):
+    """One line that says what went wrong; lhotse and its back-ends raise many kinds."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def write_audio(path, samples, sampling_rate):

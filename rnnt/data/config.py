@@ -3,12 +3,13 @@
 from dataclasses import dataclass, fields
 
 from rnnt.errors import UserError
-from rnnt.options import option
+from rnnt.files import read_json
+from rnnt.options import from_dict, option
 
 
 @dataclass(frozen=True)
 class FeatureConfig:
-    """Front-end: log-mel filter banks.
+    """Front-end.
 
     The one description of the features. It is stored with the cuts and in every checkpoint; a mismatch is refused.
     """
@@ -46,6 +47,13 @@ class FeatureConfig:
     def is_normalized(self):
         """Whether each utterance comes with mean 0 and variance 1."""
         return self.frontend == "slaney_log_mel"
+
+
+def read_feature_config(path):
+    """The `FeatureConfig` in a `features.json`, which also records who computed the features."""
+    values = read_json(path)
+    values.pop("computed_by", None)
+    return from_dict(FeatureConfig, values, path)
 
 
 def check_same_features(ours, theirs, our_place, their_place):
@@ -86,10 +94,29 @@ class BatchConfig:
             raise ValueError("--num-workers can't be negative")
 
 
+def parse_speeds(text):
+    """`"0.9 1.0 1.1"` -> (0.9, 1.0, 1.1). Raises ValueError on what is no list of numbers from 0.5 to 2."""
+    try:
+        factors = tuple(float(word) for word in text.split())
+    except ValueError:
+        raise ValueError(f"{text!r} is no list of numbers") from None
+    if any(not 0.5 <= factor <= 2 for factor in factors):
+        raise ValueError(f"{text!r}: speed factors are from 0.5 to 2")
+    return factors
+
+
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Augmentation of training features: gain and SpecAugment (Park et al. 2019, https://arxiv.org/abs/1904.08779)."""
+    """Augmentation of training data: speed, gain and SpecAugment (Park et al. 2019, https://arxiv.org/abs/1904.08779).
 
+    Speed needs features that are computed on the fly.
+    """
+
+    perturb_speed_on_the_fly: str = option(
+        "",
+        'speed of each utterance, drawn anew in each epoch: one of several factors ("0.9 1.0 1.1") or any of a range '
+        '("0.87-1.18": its length is multiplied by a factor from 1/1.18 to 1/0.87, uniform, in steps of 0.01)',
+    )
     gain_db: float = option(0.0, "each utterance is made louder or softer by up to this many decibels")
     enable_spec_aug: bool = option(True, "mask bands and stretches of the features")
     num_feature_masks: int = option(2, "bands of features masked in an utterance")
@@ -103,3 +130,19 @@ class AugmentConfig:
             raise ValueError("--max-frames-mask-fraction must be in [0, 1]")
         if self.gain_db < 0:
             raise ValueError("--gain-db can't be negative")
+        try:
+            speeds = parse_speeds(" ".join(self.perturb_speed_on_the_fly.split("-")))
+        except ValueError as error:
+            raise ValueError(f"--perturb-speed-on-the-fly: {error}") from None
+        if "-" in self.perturb_speed_on_the_fly and (len(speeds) != 2 or speeds[0] > speeds[1]):
+            raise ValueError(f"--perturb-speed-on-the-fly: {self.perturb_speed_on_the_fly!r} is no range LOW-HIGH")
+
+    @property
+    def speed_factors(self):
+        """The factors to choose from, or () for a range."""
+        return () if "-" in self.perturb_speed_on_the_fly else parse_speeds(self.perturb_speed_on_the_fly)
+
+    @property
+    def speed_range(self):
+        """(lowest, highest) speed of a range, or ()."""
+        return parse_speeds(" ".join(self.perturb_speed_on_the_fly.split("-"))) if not self.speed_factors else ()

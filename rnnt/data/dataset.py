@@ -7,7 +7,9 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from rnnt.data.augment import augment
+from rnnt.data.audio import problem_of, source_of
+from rnnt.data.config import read_feature_config
+from rnnt.data.loading import FeatureLoader
 from rnnt.data.manifest import CutManifest
 from rnnt.data.plan import plan_evaluation
 from rnnt.errors import UserError
@@ -42,10 +44,12 @@ class Batch:
 class PlannedBatches(Dataset):
     """Item i is the micro-batch at position i of the plan.
 
-    Every random draw comes from (seed, epoch, position), so processes, ranks and resumption change nothing.
+    Every random draw comes from (seed, epoch, position), so processes, ranks and resumption change nothing. Cuts
+    without stored features get theirs from their audio, as the features.json beside the manifest describes them.
+    An item is a `Batch`, or the `UserError` that says why there is none: see `loader`.
 
     Args:
-      manifest: `CutManifest` with stored features.
+      manifest: `CutManifest`.
       plan: list of arrays of utterance numbers.
       tokenizer: `rnnt.text.tokenizer.Tokenizer`, or None for batches without tokens.
       augment_config: `AugmentConfig`, or None.
@@ -57,8 +61,9 @@ class PlannedBatches(Dataset):
         self.manifest = manifest
         self.plan = plan
         self.tokenizer = tokenizer
-        self.augment_config = augment_config
-        self.fill_F = fill_F
+        self.features = FeatureLoader(
+            read_feature_config(manifest.path.with_name("features.json")), augment_config, fill_F
+        )
         self.seed = seed
         self.epoch = epoch
 
@@ -66,14 +71,17 @@ class PlannedBatches(Dataset):
         return len(self.plan)
 
     def __getitem__(self, position):
+        try:
+            return self._batch(position)
+        except UserError as error:
+            return error
+
+    def _batch(self, position):
         cuts = [self.manifest[number] for number in self.plan[position]]
         generator = np.random.default_rng([self.seed, self.epoch, position])
         features, tokens = [], []
         for cut in cuts:
-            x_TF = self._features(cut)
-            if self.augment_config is not None:
-                augment(x_TF, self.fill_F, self.augment_config, generator)
-            features.append(torch.from_numpy(x_TF))
+            features.append(torch.from_numpy(self._features(cut, generator)))
             if self.tokenizer is not None:
                 tokens.append(torch.tensor(self.tokenizer.encode(_text(cut)), dtype=torch.int64))
         return Batch(
@@ -89,13 +97,15 @@ class PlannedBatches(Dataset):
             y_len_B=torch.tensor([len(y) for y in tokens]) if tokens else None,
         )
 
-    def _features(self, cut):
+    def _features(self, cut, generator):
         try:
-            return np.array(cut.load_features(), dtype=np.float32)
-        except Exception as error:  # the storage back-ends raise whatever they like
-            reason = " ".join(str(error).split())
+            return self.features.load(cut, generator)
+        except UserError:
+            raise
+        except Exception as error:  # the storage and audio back-ends raise whatever they like
             raise UserError(
-                f"{self.manifest.path}: cut {cut.id}: can't read its features ({reason}); run stage 3 again"
+                f"{self.manifest.path}: cut {cut.id}: can't read {source_of(cut)} ({problem_of(error)}); "
+                f"{'run stage 3 again' if cut.has_features else 'mend the file or run stage 6 again'}"
             ) from error
 
 
@@ -114,8 +124,8 @@ def _one_thread(_worker):
 
 
 def loader(dataset, positions, num_workers=0, pin_memory=False):
-    """Iterate over the batches of `dataset` at `positions`, in that order."""
-    return DataLoader(
+    """Yield the batches of `dataset` at `positions`, in that order. Raises the `UserError` of the first that failed."""
+    batches = DataLoader(
         dataset,
         batch_size=None,
         sampler=list(positions),
@@ -124,6 +134,11 @@ def loader(dataset, positions, num_workers=0, pin_memory=False):
         pin_memory=pin_memory,
         worker_init_fn=_one_thread,
     )
+    for batch in batches:
+        # An exception of a worker would come with its traceback as text.
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
 
 
 def open_batches(manifest, max_duration, tokenizer=None, num_workers=0, rank=0, world_size=1):

@@ -5,11 +5,11 @@ chunk with a list is whole, and a run that was stopped goes on after it. When al
 name and the manifest is written.
 """
 
+import contextlib
 import gzip
 import json
 import multiprocessing
 import shutil
-import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -17,10 +17,12 @@ from pathlib import Path
 
 import torch
 
+from rnnt.data.audio import problem_of, read_samples, source_of
 from rnnt.data.config import FeatureConfig
 from rnnt.data.features import make_extractor
+from rnnt.data.loading import compute_features, seed_of
 from rnnt.errors import UserError
-from rnnt.files import atomic_path, atomic_write, read_json, write_json
+from rnnt.files import atomic_folder, atomic_path, atomic_write, read_json, write_json
 from rnnt.options import to_dict
 from rnnt.progress import progress
 
@@ -54,7 +56,7 @@ def extract_set(cuts, out_manifest, config, inputs, library="auto", num_jobs=1):
     Raises `UserError` when none could be read, or a worker died.
     """
     out_manifest = Path(out_manifest)
-    final_folder = out_manifest.with_name(out_manifest.name.removesuffix(".jsonl.gz"))
+    final_folder = _folder_of(out_manifest)
     folder = final_folder.with_name(f".{final_folder.name}.part")
     _open_part_folder(folder, inputs)
     jobs = [
@@ -98,39 +100,22 @@ def _run(jobs, num_jobs):
 def run_job(job):
     """Compute one chunk in this process."""
     from lhotse import LilcomChunkyWriter
-    from lhotse.audio import set_audio_duration_mismatch_tolerance
 
-    with warnings.catch_warnings():
-        # It warns of a small tolerance, but by default fills half a second of truncated files with mirrored audio.
-        warnings.simplefilter("ignore", UserWarning)
-        set_audio_duration_mismatch_tolerance(job.config.frame_shift)
     extractor = make_extractor(job.config, job.library)
-    torch.manual_seed(job.number)  # for dither
     name = f"feats-{job.number:05d}.lca"
     done, skipped = [], []
     with LilcomChunkyWriter(job.folder / name) as writer:
         for cut in job.cuts:
             try:
-                samples = _read_samples(cut, job.config)
+                samples = read_samples(cut, job.config)
             except Exception as error:  # lhotse and its audio backends raise many kinds
-                problem = " ".join(str(error).split())[:200] or type(error).__name__
-                skipped.append((cut.id, f"{cut.recording.sources[0].source}: {problem}"))
+                skipped.append((cut.id, f"{source_of(cut)}: {problem_of(error)}"))
                 continue
-            x_TF = extractor.extract(samples)
+            x_TF = compute_features(extractor, samples, seed_of(cut))
             done.append(_with_features(cut, x_TF, writer, job.final_folder / name, job.config).to_dict())
     write_json(job.folder / f"skipped-{job.number:05d}.json", skipped)
     with atomic_write(_list_path(job)) as file:
         file.writelines(json.dumps(cut, ensure_ascii=False) + "\n" for cut in done)
-
-
-def _read_samples(cut, config):
-    """The samples of a cut, (num_samples,) float32; raises an exception that says what is wrong with it."""
-    samples = cut.load_audio()
-    if samples.shape[0] != 1:
-        raise ValueError(f"{samples.shape[0]} channels, expected one")
-    if samples.shape[1] < config.sampling_rate * config.frame_shift:
-        raise ValueError(f"only {samples.shape[1]} samples, less than a frame shift")
-    return samples[0]
 
 
 def _with_features(cut, x_TF, writer, path, config):
@@ -176,11 +161,9 @@ def _assemble(jobs, out_manifest, folder, final_folder):
         raise UserError(
             f"{final_folder}: no utterance of the set can be read{example}; look at its manifests (stage 1)"
         )
-    with atomic_path(out_manifest) as temporary:
-        # No name and no time in the header: the same cuts give the same file.
-        with open(temporary, "wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
-            for job in jobs:
-                file.write(_list_path(job).read_bytes())
+    with _manifest_writer(out_manifest) as file:
+        for job in jobs:
+            file.write(_list_path(job).read_bytes())
         out_manifest.unlink(missing_ok=True)
         if final_folder.exists():
             shutil.rmtree(final_folder)
@@ -190,10 +173,35 @@ def _assemble(jobs, out_manifest, folder, final_folder):
     return skipped
 
 
+def write_without_features(cuts, out_manifest, inputs):
+    """Write `out_manifest` alone, and `inputs` where `is_finished` looks for it: features are computed when needed."""
+    out_manifest = Path(out_manifest)
+    with atomic_folder(_folder_of(out_manifest)) as folder, _manifest_writer(out_manifest) as file:
+        write_json(folder / "inputs.json", inputs)
+        for cut in cuts:
+            file.write((json.dumps(cut.to_dict(), ensure_ascii=False) + "\n").encode())
+
+
+def _folder_of(out_manifest):
+    return out_manifest.with_name(out_manifest.name.removesuffix(".jsonl.gz"))
+
+
+@contextlib.contextmanager
+def _manifest_writer(path):
+    """A compressed file that becomes `path` when the block ends well."""
+    # No name and no time in the header: the same cuts give the same file.
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "wb") as raw,
+        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file,
+    ):
+        yield file
+
+
 def is_finished(out_manifest, inputs):
     """Whether the set of `out_manifest` was finished with the same `inputs`."""
     out_manifest = Path(out_manifest)
-    stamp = out_manifest.with_name(out_manifest.name.removesuffix(".jsonl.gz")) / "inputs.json"
+    stamp = _folder_of(out_manifest) / "inputs.json"
     return out_manifest.is_file() and stamp.is_file() and read_json(stamp) == inputs
 
 

@@ -8,6 +8,7 @@ add one, write a function under `@rule("name")`.
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from rnnt.data.audio import problem_of, source_of
 from rnnt.data.config import FeatureConfig
 from rnnt.options import option
 
@@ -36,10 +37,11 @@ class Context:
 
 
 class Utterance:
-    """A lhotse cut with what the rules ask of it more than once; the features (T, F) are read on demand."""
+    """A lhotse cut with what the rules ask of it more than once; its features come from `load(cut)` on demand."""
 
-    def __init__(self, cut):
+    def __init__(self, cut, load):
         self.cut = cut
+        self._load = load
 
     @property
     def text(self):
@@ -47,7 +49,7 @@ class Utterance:
 
     @cached_property
     def x_TF(self):
-        return self.cut.load_features()
+        return self._load(self.cut)
 
 
 @dataclass
@@ -112,12 +114,15 @@ def _not_one_supervision(utterance, context):
 
 @rule("no features")
 def _no_features(utterance, context):
-    if not utterance.cut.has_features:
-        return "the cut has no features"
+    if not utterance.cut.has_features and not utterance.cut.has_recording:
+        return "the cut has neither features nor audio"
 
 
 @rule("other features")
 def _other_features(utterance, context):
+    if not utterance.cut.has_features:
+        rate, expected = utterance.cut.sampling_rate, context.features.sampling_rate
+        return None if rate == expected else f"{rate} samples/s, expected {expected}"
     features, config = utterance.cut.features, context.features
     found = (features.num_features, features.sampling_rate, round(features.frame_shift, 6))
     expected = (config.num_mel_bins, config.sampling_rate, round(config.frame_shift, 6))
@@ -133,8 +138,9 @@ def _times_out_of_range(utterance, context):
     supervision = cut.supervisions[0]
     if abs(supervision.start) > TIME_TOLERANCE or supervision.end > cut.duration + TIME_TOLERANCE:
         return f"supervision from {supervision.start} to {supervision.end} s in a cut of {cut.duration} s"
-    if cut.start + cut.duration > cut.features.end + TIME_TOLERANCE:
-        return f"the cut ends at {cut.start + cut.duration} s, its features at {cut.features.end} s"
+    end, what = (cut.features.end, "features") if cut.has_features else (cut.recording.duration, "recording")
+    if cut.start + cut.duration > end + TIME_TOLERANCE:
+        return f"the cut ends at {cut.start + cut.duration} s, its {what} at {end} s"
 
 
 @rule("too short")
@@ -164,23 +170,24 @@ def _unknown_characters(utterance, context):
     return f"the BPE model does not know {' '.join(map(repr, unknown)) or 'some characters'} of {utterance.text[:80]!r}"
 
 
-@rule("more tokens than frames")
-def _more_tokens_than_frames(utterance, context):
-    tokens = len(context.tokenizer.encode(utterance.text))
-    frames = -(-utterance.cut.num_frames // context.config.subsampling_factor)
-    if tokens > frames:
-        return f"{tokens} tokens, {frames} frames after subsampling"
-
-
 @rule("unreadable features")
 def _unreadable_features(utterance, context):
+    cut = utterance.cut
     try:
         shape = utterance.x_TF.shape
     except Exception as error:  # many kinds: missing file, truncated archive, broken compression
-        return f"{utterance.cut.features.storage_path}: {' '.join(str(error).split()) or type(error).__name__}"
-    expected = (utterance.cut.num_frames, utterance.cut.num_features)
-    if shape != expected:
+        return f"{source_of(cut)}: {problem_of(error)}"
+    expected = (cut.num_frames, cut.num_features)
+    if cut.has_features and shape != expected:
         return f"{shape[0]} frames of {shape[1]} bins are stored, the manifest says {expected[0]} of {expected[1]}"
+
+
+@rule("more tokens than frames")
+def _more_tokens_than_frames(utterance, context):
+    tokens = len(context.tokenizer.encode(utterance.text))
+    frames = -(-len(utterance.x_TF) // context.config.subsampling_factor)
+    if tokens > frames:
+        return f"{tokens} tokens, {frames} frames after subsampling"
 
 
 @rule("non-finite features")

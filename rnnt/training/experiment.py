@@ -15,18 +15,11 @@ import numpy as np
 
 from rnnt.data.config import FeatureConfig
 from rnnt.errors import UserError
-from rnnt.files import read_json, write_json
+from rnnt.files import write_json
 from rnnt.model.config import ModelConfig
 from rnnt.options import from_dict, to_dict
 
 PACKAGES = ["torch", "k2", "lhotse", "sentencepiece", "kaldifeat", "numpy", "jiwer", "tensorboard"]
-
-
-def read_feature_config(path):
-    """The `FeatureConfig` in a `features.json`, which also records who computed the features."""
-    values = read_json(path)
-    values.pop("computed_by", None)
-    return from_dict(FeatureConfig, values, path)
 
 
 def file_sha256(path):

@@ -6,8 +6,9 @@ import pytest
 from lhotse import CutSet, RecordingSet, SupervisionSet
 
 from rnnt.data import extraction
-from rnnt.data.config import FeatureConfig
+from rnnt.data.config import FeatureConfig, read_feature_config
 from rnnt.data.features import make_extractor
+from rnnt.data.loading import FeatureLoader
 
 ARGS = ["--sampling-rate", "8000", "--num-mel-bins", "40", "--sets", "train dev"]
 
@@ -56,6 +57,22 @@ def test_speed_perturbation_of_the_training_set_alone(recipe, program):
     assert slower.num_frames == pytest.approx(original.num_frames / 0.9, abs=1)
     assert slower.load_features().shape == (slower.num_frames, 40)
     assert slower.supervisions[0].text == original.supervisions[0].text
+
+
+def test_on_the_fly_writes_cuts_alone_that_give_the_stored_features(recipe, program, capsys):
+    main = program("compute_fbank").main
+    main([*ARGS, "--perturb-speed", "0.9"])
+    stored = cuts_of("train")
+    main([*ARGS, "--perturb-speed", "0.9", "--features", "onthefly"])
+    assert "train: 16 utterances without features in data/fbank/train.jsonl.gz" in capsys.readouterr().out
+    assert os.listdir("data/fbank/train") == ["inputs.json"]
+    loader = FeatureLoader(read_feature_config("data/fbank/features.json"))
+    cuts = cuts_of("train")
+    assert [cut.id for cut in cuts] == [cut.id for cut in stored] and not any(cut.has_features for cut in cuts)
+    main([*ARGS, "--perturb-speed", "0.9"])
+    for cut, other in zip(cuts, cuts_of("train")):
+        # lilcom keeps multiples of 1/32.
+        np.testing.assert_allclose(loader.load(cut), other.load_features(), atol=1 / 32)
 
 
 def test_finished_sets_are_skipped_and_changed_ones_made_again(recipe, program, capsys):

@@ -44,6 +44,21 @@ def test_good_data_passes_whole(stages, program, capsys):
     assert "train: 8 of 8 utterances kept" in capsys.readouterr().out
 
 
+def test_on_the_fly_cuts_pass_and_give_the_same_statistics(stages, program):
+    program("validate").main(ARGS)
+    stored = json.loads((stages / "data/cuts/cmvn.json").read_text())
+    (stages / "audio/dev/dev-1.wav").write_bytes(b"RIFF")
+    fbank = ["--sampling-rate", "8000", "--num-mel-bins", "40", "--sets", "train dev", "--features", "onthefly"]
+    program("compute_fbank").main(fbank)
+    program("validate").main([*ARGS, "--max-drop", "40"])
+    computed = json.loads((stages / "data/cuts/cmvn.json").read_text())
+    assert computed["frames"] == stored["frames"]
+    np.testing.assert_allclose(computed["mean"], stored["mean"], atol=1 / 32)
+    faults = json.loads((stages / "data/cuts/report.json").read_text())["sets"]["dev"]["faults"]
+    assert list(faults) == ["unreadable features"]
+    assert f"{stages}/audio/dev/dev-1.wav: " in faults["unreadable features"]["examples"][0]["problem"]
+
+
 def test_faults_are_counted_and_left_out(stages, program, capsys):
     def damage(number, cut):
         if number == 1:
