@@ -1,5 +1,6 @@
 """The features of a cut: read where stage 3 stored them, else computed from its audio."""
 
+import contextlib
 import zlib
 
 import numpy as np
@@ -10,6 +11,17 @@ from rnnt.data.augment import augment
 from rnnt.data.features import make_extractor
 from rnnt.data.perturb import change_speed, draw_ratio
 from rnnt.errors import UserError
+
+
+@contextlib.contextmanager
+def one_thread():
+    """The same sums in every process: more threads of torch would add up in another order, and not be faster."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def compute_features(extractor, samples, seed):
@@ -49,7 +61,11 @@ class FeatureLoader:
         generator: `numpy.random.Generator` for all draws of augmentation. Raises `UserError` where the options ask
         for what stored features can't give, else an exception of one of many kinds that says what can't be read.
         """
-        x_TF = self._stored(cut) if cut.has_features else self._computed(cut, generator)
+        if cut.has_features:
+            x_TF = self._stored(cut)
+        else:
+            with one_thread():
+                x_TF = self._computed(cut, generator)
         if self.augment_config is not None:
             augment(x_TF, self.fill_F, self.augment_config, generator)
         return x_TF

@@ -20,7 +20,16 @@ def batches(folder, epoch=1, num_workers=0, positions=range(4)):
     return {batch.position: batch for batch in loader(dataset, positions, num_workers)}
 
 
-def test_every_draw_comes_from_seed_epoch_and_position(audio_set):
+@pytest.fixture(params=[1, 2])
+def threads(request):
+    """Threads of this process; those that load have one each."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_every_draw_comes_from_seed_epoch_and_position(audio_set, threads):
     whole, workers = batches(audio_set), batches(audio_set, num_workers=2)
     resumed = batches(audio_set, positions=[3, 2])
     for position, batch in whole.items():
