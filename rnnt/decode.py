@@ -35,7 +35,7 @@ class DecodeConfig:
     num_workers: int = option(1, "processes that load features; 0: the program itself")
     device: str = option("auto", "where to compute; auto: a GPU if there is one", choices=["auto", "cpu", "cuda"])
     threads: int = option(0, "CPU threads; 0: as many as cores")
-    unit: str = option("word", "what the error rate counts", choices=["word", "char"])
+    unit: str = option("word", "what counts, intervals and alignments are of", choices=["word", "char"])
     split: str = option("", "K/N: decode only part K of N of each set, unless it is done; for arrays of jobs")
     merge: int = option(0, "score the N parts that --split K/N made, and decode nothing")
 
@@ -141,7 +141,7 @@ def write_results(folder, name, unit, heads, utterances):
         "fusion": key["fusion"],
     }
     write_folder(folder, report, utterances, summary)
-    print(f"{folder}: {report.summary_lines()[0]} RTF {summary['rtf']:.4f}", flush=True)
+    print(f"{folder}: {report.headline()} RTF {summary['rtf']:.4f}", flush=True)
 
 
 def stamps(paths):

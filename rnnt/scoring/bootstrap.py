@@ -28,7 +28,7 @@ class Interval:
 class Comparison:
     """System B against system A on the same utterances; rates in percent."""
 
-    difference: float  # WER of B minus WER of A
+    difference: float  # rate of B minus rate of A
     interval: Interval  # of the difference
     improvement: float  # share of replicates in which B has the lower rate, ties counted half
 
@@ -92,4 +92,4 @@ def compare(a, b, seed=0):
     differences = _rates(sums[:, 1], sums[:, 2]) - _rates(sums[:, 0], sums[:, 2])
     low, high = np.percentile(differences, [2.5, 97.5])
     better = float(np.mean(differences < 0) + 0.5 * np.mean(differences == 0))
-    return Comparison(b.wer - a.wer, Interval(float(low), float(high), G, drawn), better)
+    return Comparison(b.rate - a.rate, Interval(float(low), float(high), G, drawn), better)

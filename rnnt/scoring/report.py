@@ -8,6 +8,8 @@ from rnnt.errors import UserError
 from rnnt.scoring.alignment import Alignment, Counts, align, split
 
 GAP = "***"
+OTHER = {"word": "char", "char": "word"}
+NAMES = {"word": "%WER", "char": "%CER"}
 
 
 def score(refs, hyps, unit="word", speakers=None):
@@ -53,14 +55,29 @@ class Report:
         return _total(self.counts_by_utterance.values())
 
     @cached_property
+    def other_counts(self):
+        """`Counts` of the whole set in the other unit: of characters beside words, of words beside characters."""
+        return score(self.refs, self.hyps, OTHER[self.unit]).counts
+
+    @cached_property
     def wrong_sentences(self):
         """Number of utterances with an error."""
         return sum(counts.errors > 0 for counts in self.counts_by_utterance.values())
 
     @property
-    def wer(self):
-        """Word (or character) error rate in percent."""
+    def rate(self):
+        """Error rate of the report's unit in percent."""
         return self.counts.rate
+
+    @property
+    def wer(self):
+        """Word error rate in percent."""
+        return (self.counts if self.unit == "word" else self.other_counts).rate
+
+    @property
+    def cer(self):
+        """Character error rate in percent; the space between two words is a character."""
+        return (self.counts if self.unit == "char" else self.other_counts).rate
 
     @property
     def ser(self):
@@ -68,22 +85,28 @@ class Report:
         return 100 * self.wrong_sentences / len(self.alignments) if self.alignments else 0.0
 
     def summary_lines(self):
-        """Kaldi's three lines."""
-        c = self.counts
-        name = "%WER" if self.unit == "word" else "%CER"
+        """Kaldi's three lines, the first for words and for characters; that of the report's unit comes first."""
         return [
-            f"{name} {self.wer:.2f} [ {c.errors} / {c.length}, {c.insertions} ins, {c.deletions} del, "
-            f"{c.substitutions} sub ]",
+            *(
+                f"{NAMES[unit]} {c.rate:.2f} [ {c.errors} / {c.length}, {c.insertions} ins, {c.deletions} del, "
+                f"{c.substitutions} sub ]"
+                for unit, c in ((self.unit, self.counts), (OTHER[self.unit], self.other_counts))
+            ),
             f"%SER {self.ser:.2f} [ {self.wrong_sentences} / {len(self.alignments)} ]",
             f"Scored {len(self.alignments)} sentences, {len(self.missing)} not present in hyp.",
         ]
 
+    def headline(self):
+        """One line: the error rate of the unit with its counts, and that of the other unit."""
+        return f"{self.summary_lines()[0]} {NAMES[OTHER[self.unit]]} {self.other_counts.rate:.2f}"
+
     def summary(self):
-        """The numbers, for JSON. Rates are in percent."""
+        """The numbers, for JSON. Rates are in percent; counts are of the report's unit."""
         c = self.counts
         return {
             "unit": self.unit,
             "wer": round(self.wer, 4),
+            "cer": round(self.cer, 4),
             "errors": c.errors,
             "words": c.length,
             "correct": c.correct,

@@ -6,8 +6,8 @@ from rnnt.scoring.bootstrap import compare
 from rnnt.scoring.folder import decoded_sets, read_folder
 from rnnt.scoring.mapsswe import mapsswe
 
-RESULT_HEADER = ("method", "set", "%WER", "95%", "S", "D", "I", "words", "RTF", "model")
-COMPARE_HEADER = ("method", "set", "A %WER", "B %WER", "B-A", "95%", "P(B better)", "MAPSSWE p", "segments")
+RESULT_HEADER = ("method", "set", "%WER", "%CER", "95%", "S", "D", "I", "words", "RTF", "model")
+COMPARE_HEADER = ("method", "set", "A %", "B %", "B-A", "95%", "P(B better)", "MAPSSWE p", "segments")
 
 
 def format_table(rows):
@@ -24,15 +24,19 @@ def format_table(rows):
 def result_table(exp_dirs):
     """Lines of the table of all decoded sets; the experiment is a column when there are several.
 
-    The interval is that of the bootstrap over speakers, or over utterances where fewer than five are known.
+    The interval is that of the bootstrap over speakers, or over utterances where fewer than five are known. It and the
+    counts are of words, or of the characters that the column `words` then names.
     """
     rows = []
     for exp_dir, folders in zip(exp_dirs, decoded_sets(exp_dirs)):
         for (method, name), folder in folders.items():
             s = read_json(folder / "summary.json")
-            numbers = [str(s[key]) for key in ("substitutions", "deletions", "insertions", "words")]
+            numbers = [str(s[key]) for key in ("substitutions", "deletions", "insertions")]
+            numbers.append(f"{s['words']}{' chars' if s['unit'] == 'char' else ''}")
+            # What an earlier version decoded has no CER.
+            cer = f"{s['cer']:.2f}" if "cer" in s else ""
             interval = f"{s['wer_low']:.2f}-{s['wer_high']:.2f}"
-            row = [method, name, f"{s['wer']:.2f}", interval, *numbers, f"{s['rtf']:.4f}", s["checkpoint"]]
+            row = [method, name, f"{s['wer']:.2f}", cer, interval, *numbers, f"{s['rtf']:.4f}", s["checkpoint"]]
             rows.append([str(exp_dir), *row])
     header = ["experiment", *RESULT_HEADER]
     return format_table([row[len(exp_dirs) == 1 :] for row in [header, *rows]])
@@ -41,7 +45,8 @@ def result_table(exp_dirs):
 def compare_table(a_dir, b_dir):
     """Lines of the table that compares two experiments on the sets and methods that both have decoded.
 
-    Raises `UserError` when there are none, or when the references differ.
+    Rates are of words, or of characters where `--unit char` made the results. Raises `UserError`
+    when there are none, or when the references differ.
     """
     a_sets, b_sets = decoded_sets([a_dir, b_dir])
     common = [key for key in a_sets if key in b_sets]
@@ -54,7 +59,7 @@ def compare_table(a_dir, b_dir):
             raise UserError(f"{a_sets[key]} and {b_sets[key]} have different references; decode the same set with both")
         paired, test = compare(a, b), mapsswe(a, b)
         interval = f"{paired.interval.low:+.2f}..{paired.interval.high:+.2f}"
-        numbers = f"{a.wer:.2f}", f"{b.wer:.2f}", f"{paired.difference:+.2f}", interval
+        numbers = f"{a.rate:.2f}", f"{b.rate:.2f}", f"{paired.difference:+.2f}", interval
         rows.append((*key, *numbers, f"{paired.improvement:.3f}", f"{test.p:.4f}", str(test.segments)))
     return format_table(rows)
 

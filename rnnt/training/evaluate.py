@@ -15,7 +15,7 @@ class DevResult:
     """What one evaluation found."""
 
     wer: float  # percent
-    summary: str  # Kaldi's %WER line
+    summary: str  # Kaldi's %WER line and the CER
     blank_share: float  # blanks among all labels of the greedy paths
     reference: str
     hypothesis: str
@@ -50,7 +50,7 @@ def evaluate(model, manifest, tokenizer, max_duration, world):
     sample = min(refs)
     return DevResult(
         wer=report.wer,
-        summary=report.summary_lines()[0],
+        summary=report.headline(),
         blank_share=frames / max(frames + tokens, 1),
         reference=refs[sample],
         hypothesis=hyps[sample],

@@ -105,7 +105,7 @@ def test_writes_all_files_of_every_set(experiment, capsys, method):
         assert len((folder / "ref.trn").read_text().splitlines()) == count
         line = (folder / "wer").read_text().splitlines()[0]
         assert line.startswith("%WER ") and f"[ {summary['errors']} / {summary['words']}," in line
-        assert f"{folder}: {line}" in printed
+        assert f"{folder}: {line} %CER {summary['cer']:.2f} RTF" in printed
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -16,9 +17,19 @@ def files(tmp_path):
     return str(tmp_path / "ref.trn"), str(tmp_path / "hyp")
 
 
-def make_summary(folder, name, wer):
+def make_summary(folder, name, wer, unit="word"):
     folder.mkdir(parents=True)
-    values = {"set": name, "wer": wer, "substitutions": 1, "deletions": 2, "insertions": 3, "words": 100, "rtf": 0.0123}
+    values = {
+        "set": name,
+        "unit": unit,
+        "wer": wer,
+        "cer": wer / 2,
+        "substitutions": 1,
+        "deletions": 2,
+        "insertions": 3,
+        "words": 100,
+        "rtf": 0.0123,
+    }
     more = {"wer_low": wer - 1, "wer_high": wer + 1, "checkpoint": "epoch-5-avg-1"}
     (folder / "summary.json").write_text(json.dumps({**values, **more}))
 
@@ -27,6 +38,7 @@ def test_wer_prints_kaldis_lines_and_writes_details(files, tmp_path, capsys):
     main(["wer", *files, "--details", str(tmp_path / "details")])
     assert capsys.readouterr().out.splitlines() == [
         "%WER 33.33 [ 1 / 3, 0 ins, 0 del, 1 sub ]",
+        "%CER 8.33 [ 1 / 12, 0 ins, 0 del, 1 sub ]",
         "%SER 50.00 [ 1 / 2 ]",
         "Scored 2 sentences, 0 not present in hyp.",
     ]
@@ -36,6 +48,19 @@ def test_wer_prints_kaldis_lines_and_writes_details(files, tmp_path, capsys):
 def test_characters(files, capsys):
     main(["wer", *files, "--unit", "char"])
     assert capsys.readouterr().out.startswith("%CER 8.33 [ 1 / 12, 0 ins, 0 del, 1 sub ]")
+
+
+def test_another_script_in_the_c_locale(tmp_path):
+    """Words, characters and details, where the locale knows only ASCII."""
+    for name, text in (("ref", "\u4eca\u5929\u5929\u6c14"), ("hyp", "\u4eca\u65e5\u5929\u6c14")):
+        (tmp_path / name).write_text(f"u1 {text}\nu2 \u597d\n", encoding="utf-8")
+    code = "from rnnt.score import main; main()"
+    command = [sys.executable, "-c", code, "wer", "ref", "hyp", "--unit", "char", "--details", "details"]
+    environment = {**os.environ, "LC_ALL": "C", "LANG": "C"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"%CER 20.00 [ 1 / 5, 0 ins, 0 del, 1 sub ]\n%WER 50.00 ")
+    assert "S \u5929 \u65e5 1" in (tmp_path / "details").read_text(encoding="utf-8")
 
 
 def test_normalisation_is_asked_for(tmp_path, capsys):
@@ -50,16 +75,17 @@ def test_normalisation_is_asked_for(tmp_path, capsys):
 def test_table_has_a_row_for_every_set_and_method(tmp_path, capsys):
     make_summary(tmp_path / "a" / "decode_greedy_search" / "test", "test", 6.0)
     make_summary(tmp_path / "a" / "decode_beam_search" / "test", "test", 5.5)
-    make_summary(tmp_path / "b" / "decode_greedy_search" / "dev", "dev", 61.25)
+    make_summary(tmp_path / "b" / "decode_greedy_search" / "dev", "dev", 61.25, "char")
     main(["table", str(tmp_path / "a")])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["method", "set", "%WER", "95%", "S", "D", "I", "words", "RTF", "model"]
-    assert lines[2].split()[:4] == ["beam_search", "test", "5.50", "4.50-6.50"]
-    assert lines[2].split()[4:] == ["1", "2", "3", "100", "0.0123", "epoch-5-avg-1"]
+    assert lines[0].split() == ["method", "set", "%WER", "%CER", "95%", "S", "D", "I", "words", "RTF", "model"]
+    assert lines[2].split()[:5] == ["beam_search", "test", "5.50", "2.75", "4.50-6.50"]
+    assert lines[2].split()[5:] == ["1", "2", "3", "100", "0.0123", "epoch-5-avg-1"]
     assert lines[3].split()[0] == "greedy_search" and len(lines) == 4
     main(["table", str(tmp_path / "a"), str(tmp_path / "b")])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[0] == "experiment" and len(lines) == 5 and lines[4].startswith(str(tmp_path / "b"))
+    assert "100 chars" in lines[4]
 
 
 def decode_folder(folder, refs, hyps):

@@ -10,16 +10,27 @@ HYPS = {"s1-a": "one too three", "s1-b": "four", "s2-a": "oh", "s2-b": "six"}
 def test_summary_lines_are_kaldis():
     assert score(REFS, HYPS).summary_lines() == [
         "%WER 50.00 [ 3 / 6, 1 ins, 1 del, 1 sub ]",
+        "%CER 32.00 [ 8 / 25, 2 ins, 5 del, 1 sub ]",
         "%SER 75.00 [ 3 / 4 ]",
         "Scored 4 sentences, 0 not present in hyp.",
     ]
-    assert score(REFS, HYPS, "char").summary_lines()[0].startswith("%CER ")
+    lines = score(REFS, HYPS, "char").summary_lines()
+    assert lines[0].startswith("%CER 32.00 ") and lines[1].startswith("%WER 50.00 ")
+    assert score(REFS, HYPS).headline() == "%WER 50.00 [ 3 / 6, 1 ins, 1 del, 1 sub ] %CER 32.00"
+
+
+def test_both_rates_whatever_the_unit():
+    refs, hyps = {"a": "\u4eca\u5929\u5929\u6c14", "b": "\u597d"}, {"a": "\u4eca\u65e5\u5929\u6c14", "b": "\u597d"}
+    for unit, counts in (("word", (1, 2)), ("char", (1, 5))):
+        summary = score(refs, hyps, unit).summary()
+        assert (summary["wer"], summary["cer"]) == (50.0, 20.0)
+        assert (summary["errors"], summary["words"]) == counts
 
 
 def test_missing_hypotheses_count_as_deletions():
     report = score(REFS, {"s1-a": "one two three"})
     assert report.summary_lines()[0] == "%WER 50.00 [ 3 / 6, 0 ins, 3 del, 0 sub ]"
-    assert report.summary_lines()[2] == "Scored 4 sentences, 3 not present in hyp."
+    assert report.summary_lines()[3] == "Scored 4 sentences, 3 not present in hyp."
     assert report.missing == ("s1-b", "s2-a", "s2-b")
 
 
@@ -52,7 +63,7 @@ def test_utterance_lines():
         "u #csid 1 1 0 1",
     ]
     lines = list(report.error_lines())
-    assert lines[:3] == report.summary_lines() and lines[-1] == "u #csid 1 1 0 1"
+    assert lines[:4] == report.summary_lines() and lines[-1] == "u #csid 1 1 0 1"
 
 
 def test_speaker_rows():
