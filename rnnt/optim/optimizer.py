@@ -3,17 +3,20 @@
 import torch
 
 from rnnt.optim.lamb import Lamb
+from rnnt.optim.scaled_adam import ScaledAdam
 
 
 def make_optimizer(model, config):
     """An optimizer over the parameters of `model`.
 
-    AdamW spares vectors (biases, normalisation) weight decay; LAMB decays every tensor, as its recipes do.
+    AdamW spares vectors (biases, normalisation) weight decay; LAMB decays every tensor; ScaledAdam has none.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     common = {"lr": config.base_lr, "betas": (config.beta1, config.beta2), "eps": config.eps}
     if config.optimizer == "lamb":
         return Lamb(parameters, weight_decay=config.weight_decay, clip_norm=config.clip_norm, **common)
+    if config.optimizer == "scaled_adam":
+        return ScaledAdam(parameters, clip_scale=config.clip_scale, **common)
     groups = [
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},

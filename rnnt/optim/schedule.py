@@ -58,4 +58,14 @@ def hold(config, moment):
     return max(config.base_lr * scale, config.min_lr)
 
 
-SCHEDULES = {"constant": constant, "cosine": cosine, "linear": linear, "hold": hold}
+def eden(config, moment):
+    """Falls as the root of the number of updates, and as that of the number of epochs, once either is large.
+
+    The warm-up begins at half. Source: icefall's Zipformer recipe (Yao et al. 2023, arXiv:2310.11230).
+    """
+    updates, epochs = moment.step / config.lr_batches, (moment.epoch - 1) / config.lr_epochs
+    warm = 0.5 + 0.5 * min(1.0, moment.step / max(config.warmup_steps, 1))
+    return config.base_lr * warm * (1 + updates**2) ** -0.25 * (1 + epochs**2) ** -0.25
+
+
+SCHEDULES = {"constant": constant, "cosine": cosine, "linear": linear, "hold": hold, "eden": eden}

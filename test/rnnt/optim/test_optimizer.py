@@ -5,6 +5,8 @@ import torch
 
 from rnnt.optim.config import OptimConfig
 from rnnt.optim.optimizer import clip_gradients, make_optimizer
+from rnnt.train import main
+from rnnt.training.checkpoint import load_checkpoint
 
 
 def model_with_gradient(norm):
@@ -42,3 +44,15 @@ def test_options_reach_the_optimizer():
     assert (group["eps"], group["weight_decay"]) == (1e-9, 0.5)
     decays = [g["weight_decay"] for g in make_optimizer(model, OptimConfig(weight_decay=0.5)).param_groups]
     assert decays == [0.5, 0.0]
+
+
+@pytest.mark.parametrize("optimizer, schedule", [("lamb", "hold"), ("scaled_adam", "eden")])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(optimizer, schedule, tmp_path, toy_argv):
+    options = {"optimizer": optimizer, "schedule": schedule, "warmup_epochs": 0.5, "num_epochs": 1}
+    main(toy_argv(tmp_path / "whole", **options))
+    main(toy_argv(tmp_path / "parts", max_updates=3, **options))
+    assert not (tmp_path / "parts" / "epoch-1.pt").exists()
+    main(toy_argv(tmp_path / "parts", **options))
+    whole, parts = (load_checkpoint(tmp_path / name / "epoch-1.pt") for name in ("whole", "parts"))
+    assert all(torch.equal(value, parts["model"][name]) for name, value in whole["model"].items())
+    assert whole["optimizer"]["param_groups"] == parts["optimizer"]["param_groups"]

@@ -46,3 +46,12 @@ def test_bad_schedules_are_refused():
     for changes in ({"lr_gamma": 0.0}, {"lr_gamma": 1.1}, {"warmup_epochs": -1.0}, {"min_lr": -1e-5}):
         with pytest.raises(ValueError):
             OptimConfig(**changes)
+
+
+def test_eden_falls_by_updates_and_by_epochs():
+    config = OptimConfig(base_lr=0.04, schedule="eden", warmup_steps=500, lr_batches=7500, lr_epochs=3.5)
+    assert learning_rate(config, Moment(0, 0.0, 1, 100)) == pytest.approx(0.02)
+    assert learning_rate(config, Moment(250, 0.0, 1, 100)) == pytest.approx(0.03 * (1 + (1 / 30) ** 2) ** -0.25)
+    assert learning_rate(config, Moment(7500, 0.0, 1, 100)) == pytest.approx(0.04 * 2**-0.25)
+    both = learning_rate(config, Moment(15000, 0.0, 8, 100))  # 7 epochs are done
+    assert both == pytest.approx(0.04 * 5**-0.25 * 5**-0.25)
