@@ -4,7 +4,8 @@
     train.py --config conf/train.yaml --exp-dir exp/lstm --world-size 4        four processes on this machine
     torchrun --nnodes 2 --nproc-per-node 8 -m rnnt.train --config ...          many machines
 
-Started again with the same --exp-dir it continues by itself, in the middle of an epoch too.
+Started again with the same --exp-dir it continues by itself, in the middle of an epoch too. SIGTERM, SIGUSR1 and
+Ctrl-C lead to a checkpoint and status 99 (130 after Ctrl-C).
 """
 
 import dataclasses
@@ -17,6 +18,7 @@ from rnnt.model.config import LossConfig, ModelConfig
 from rnnt.optim.config import OptimConfig
 from rnnt.options import make_parser, parse, to_dict
 from rnnt.training.config import TrainConfig
+from rnnt.training.launch import launch
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def usable_backend(name):
     return backend
 
 
-def run(options, observers=()):
+def run(options, observers, interruption):
     """Train on this rank. `observers`: see rnnt/training/observers.py; they must pickle."""
     import numpy as np
     import torch
@@ -119,7 +121,8 @@ def run(options, observers=()):
         "plan": plan_fingerprint(options.batch, manifests["train"].durations, world.size * train.accum_grad),
     }
     fill_F = np.asarray(statistics["mean"], dtype=np.float32)
-    Trainer(options, model.to(world.device), manifests, tokenizer, fill_F, identity, world, log, observers).run()
+    model = model.to(world.device)
+    Trainer(options, model, manifests, tokenizer, fill_F, identity, world, log, interruption, observers).run()
 
 
 @program
@@ -127,9 +130,7 @@ def main(argv=None):
     """Entry of `train.py`."""
     objects, _ = parse(make_parser(__doc__, *CLASSES), CLASSES, argv)
     options = Options(*objects)
-    from rnnt.training.distributed import launch
-
-    launch(run, (options,), options.train.world_size, options.train.master_port)
+    launch(run, (options, ()), options.train.world_size, options.train.master_port)
 
 
 if __name__ == "__main__":

@@ -92,3 +92,16 @@ def toy_argv(toy):
         return [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
     return argv
+
+
+@pytest.fixture
+def train_watched():
+    """`train(argv, *observers)`: the training of `train.py argv` in this process, watched."""
+    from rnnt.options import make_parser, parse
+    from rnnt.train import CLASSES, Options, run
+    from rnnt.training.interruption import Interruption
+
+    def train(argv, *observers):
+        run(Options(*parse(make_parser("", *CLASSES), CLASSES, argv)[0]), observers, Interruption())
+
+    return train

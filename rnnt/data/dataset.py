@@ -1,5 +1,7 @@
 """Batches of features and tokens, loaded in the order of a plan by any number of processes."""
 
+import multiprocessing.util
+import signal
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,12 +121,25 @@ def _audio(cut):
     return [str(source.source) for r in recordings if r for source in r.sources if source.type == "file"]
 
 
-def _one_thread(_worker):
+def _start_worker(_worker):
     torch.set_num_threads(1)
+    # Whoever signals all processes of a job means the main one, which still needs its data to end in good order.
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _kill_workers():
+    """At the end of the program, however it ends; workers don't hear the SIGTERM that Python would send them."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch would report them as lost
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
 
 
 def loader(dataset, positions, num_workers=0, pin_memory=False):
     """Yield the batches of `dataset` at `positions`, in that order. Raises the `UserError` of the first that failed."""
+    if num_workers:
+        multiprocessing.util.Finalize(None, _kill_workers, exitpriority=100)
     batches = DataLoader(
         dataset,
         batch_size=None,
@@ -132,7 +147,7 @@ def loader(dataset, positions, num_workers=0, pin_memory=False):
         num_workers=num_workers,
         prefetch_factor=4 if num_workers else None,
         pin_memory=pin_memory,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_start_worker,
     )
     for batch in batches:
         # An exception of a worker would come with its traceback as text.

@@ -1,9 +1,6 @@
 """One process or many: the torchrun environment contract, gloo on CPUs and nccl on GPUs."""
 
 import os
-import socket
-import sys
-import time
 from dataclasses import dataclass
 
 import torch
@@ -50,6 +47,14 @@ class World:
         dist.all_gather_object(values, value)
         return values
 
+    def maximum(self, number):
+        """The largest of the processes' integers."""
+        if self.size == 1:
+            return number
+        tensor = torch.tensor(number, device=self.device)
+        dist.all_reduce(tensor, dist.ReduceOp.MAX)
+        return int(tensor)
+
     def barrier(self):
         """Wait for all processes."""
         if self.size > 1:
@@ -92,54 +97,3 @@ def leave_world():
     """Undo `join_world`."""
     if dist.is_initialized():
         dist.destroy_process_group()
-
-
-def free_port():
-    """A TCP port that nobody listens on."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def _run_rank(rank, function, arguments, size, port):
-    os.environ.update(
-        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
-    )
-    try:
-        function(*arguments)
-    except UserError as error:
-        # What every rank meets, rank 0 says; its end ends the others before they repeat it.
-        if rank > 0:
-            time.sleep(3)
-        print(f"{os.path.basename(sys.argv[0])}: error: rank {rank}: {error}", file=sys.stderr, flush=True)
-        raise SystemExit(1) from None
-    finally:
-        leave_world()
-
-
-def launch(function, arguments, world_size, port=0):
-    """Run `function(*arguments)` here, or in `world_size` processes of this machine.
-
-    When one process ends badly the others are ended too, and `UserError` names it. Under torchrun (WORLD_SIZE is set)
-    the processes exist already and `world_size` is not looked at.
-    """
-    if world_size == 1 or "WORLD_SIZE" in os.environ:
-        try:
-            function(*arguments)
-        finally:
-            leave_world()
-        return
-    from torch.multiprocessing import ProcessExitedException, ProcessRaisedException, start_processes
-
-    try:
-        start_processes(
-            _run_rank, (function, arguments, world_size, port or free_port()), world_size, start_method="spawn"
-        )
-    except ProcessExitedException as error:
-        if error.exit_code == 1:
-            raise SystemExit(1) from None  # it has said why
-        raise UserError(
-            f"rank {error.error_index} ended with status {error.exit_code}; the others were ended"
-        ) from None
-    except ProcessRaisedException as error:
-        raise UserError(f"rank {error.error_index} failed and the others were ended: {error.msg}") from None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from rnnt.data.dataset import open_batches
+from rnnt.data.plan import plan_evaluation
 from rnnt.scoring import score
 from rnnt.search import search
 from rnnt.search.config import SearchConfig
@@ -29,13 +30,22 @@ def decode_batches(model, batches, tokenizer, config, device, scorers=()):
         yield batch, search(model, h_BTD, h_len_B, config, scorers), int(h_len_B.sum())
 
 
-def evaluate(model, manifest, tokenizer, max_duration, world):
-    """WER of greedy search over all of `manifest`, the same on every rank and for every number of ranks."""
+def evaluate(model, manifest, tokenizer, max_duration, world, before_batch=None):
+    """WER of greedy search over all of `manifest`, the same on every rank and for every number of ranks.
+
+    `before_batch()` is called on all ranks alike, equally often.
+    """
     training = model.training
     model.eval()
     batches = open_batches(manifest, max_duration, rank=world.rank, world_size=world.size)
     refs, hyps, frames, tokens = {}, {}, 0, 0
-    for batch, nbest, batch_frames in decode_batches(model, batches, tokenizer, SearchConfig(), world.device):
+    decoded = decode_batches(model, batches, tokenizer, SearchConfig(), world.device)
+    for _ in range(-(-len(plan_evaluation(manifest.durations, max_duration)) // world.size)):
+        if before_batch is not None:
+            before_batch()
+        batch, nbest, batch_frames = next(decoded, (None, None, None))
+        if batch is None:
+            continue
         frames += batch_frames
         for utterance, text, hypotheses in zip(batch.ids, batch.texts, nbest):
             refs[utterance] = text

@@ -21,6 +21,7 @@ from rnnt.optim.schedule import Moment, learning_rate
 from rnnt.training.checkpoint import remove_old, save_checkpoint
 from rnnt.training.evaluate import evaluate
 from rnnt.training.gradients import sum_over_ranks
+from rnnt.training.interruption import Interrupted
 from rnnt.training.metrics import Clock, Events, Tally, add_up, append_json_line, duration_text, read_epochs
 from rnnt.training.state import Position, TrainingState, start_ema
 
@@ -37,10 +38,11 @@ class Trainer:
       identity: what a checkpoint must share with this run (see `check_fits`).
       world: `World`.
       log: logger.
+      interruption: `Interruption` of this process.
       observers: `Observer`s, which the main process calls.
     """
 
-    def __init__(self, options, model, manifests, tokenizer, fill_F, identity, world, log, observers=()):
+    def __init__(self, options, model, manifests, tokenizer, fill_F, identity, world, log, interruption, observers=()):
         self.options = options
         self.model = model
         self.manifests = manifests
@@ -48,6 +50,7 @@ class Trainer:
         self.fill_F = fill_F
         self.world = world
         self.log = log
+        self.interruption = interruption
         self.observers = observers if world.is_main else ()
         self.exp_dir = Path(options.train.exp_dir)
         self.tally = Tally()  # since the last progress line
@@ -151,7 +154,8 @@ class Trainer:
             now.batch = min(now.batch + group, len(plan))
             if now.step % options.train.log_interval == 0 or now.batch == len(plan):
                 self._report(plan, lr, grad_norm, clock)
-            stop = self._spent()
+            signal = self.world.maximum(self.interruption.number)
+            stop = self._spent() or signal
             if now.batch < len(plan) and (stop or now.step % options.train.save_every_n == 0):
                 self._save(self.exp_dir / f"checkpoint-{now.step}.pt")
             if stop:
@@ -160,8 +164,26 @@ class Trainer:
         if whole:
             self.state.position = Position(now.epoch + 1, 0, now.step)
             self._save(self.exp_dir / f"epoch-{now.epoch}.pt")
+        if signal:
+            self._leave(signal)
         self._tell("epoch_end", now.epoch)
         return whole
+
+    def _leave(self, signal):
+        """End all ranks together, with the last checkpoint written."""
+        self.world.barrier()
+        error = Interrupted(signal)
+        self.log.info(
+            "%s at update %d: all is saved, the same command goes on from there; exit status %d",
+            error, self.position.step, error.status,
+        )  # fmt: skip
+        raise error
+
+    def _leave_if_asked(self):
+        """End all ranks together if any was asked to; only where a checkpoint has just been written."""
+        signal = self.world.maximum(self.interruption.number)
+        if signal:
+            self._leave(signal)
 
     def _update(self, batches, turn):
         """Forward, backward and step over the micro-batches of one turn; returns the norm of the gradient."""
@@ -265,7 +287,14 @@ class Trainer:
         """Measure the dev WER; returns what epochs.jsonl says about an epoch."""
         self._tell("eval_start", epoch)
         model = self.model if self.ema is None else self.ema.module
-        result = evaluate(model, self.manifests["dev"], self.tokenizer, self.options.batch.max_duration, self.world)
+        result = evaluate(
+            model,
+            self.manifests["dev"],
+            self.tokenizer,
+            self.options.batch.max_duration,
+            self.world,
+            before_batch=self._leave_if_asked,
+        )
         self._tell("eval_end", epoch, result)
         self.log.info("epoch %d: dev %s, %.1f %% of labels are blank", epoch, result.summary, 100 * result.blank_share)
         self.log.info("  ref: %s", result.reference)

@@ -2,8 +2,7 @@
 
 import pytest
 
-from rnnt.options import make_parser, parse
-from rnnt.train import CLASSES, Options, main, run
+from rnnt.train import main
 from rnnt.training.checkpoint import numbered
 from rnnt.training.metrics import read_epochs
 from rnnt.training.observers import Observer
@@ -34,11 +33,16 @@ class Recorder(Observer):
         self.events.append(("run_end", success))
 
 
-def watched(argv):
-    """The events of a run."""
-    recorder = Recorder()
-    run(Options(*parse(make_parser("", *CLASSES), CLASSES, argv)[0]), [recorder])
-    return recorder.events
+@pytest.fixture
+def watched(train_watched):
+    """`watched(argv)`: the events of a run."""
+
+    def events(argv):
+        recorder = Recorder()
+        train_watched(argv, recorder)
+        return recorder.events
+
+    return events
 
 
 def epoch_events(epoch, wer):
@@ -46,7 +50,7 @@ def epoch_events(epoch, wer):
     return [(name, epoch) for name in names] + [("eval_end", epoch, wer)]
 
 
-def test_events_of_a_run(tmp_path, toy_argv):
+def test_events_of_a_run(tmp_path, toy_argv, watched):
     events = watched(toy_argv(tmp_path))
     wers = [record["dev_wer"] for record in read_epochs(tmp_path).values()]
     assert events == [
@@ -57,12 +61,12 @@ def test_events_of_a_run(tmp_path, toy_argv):
     ]
 
 
-def test_an_observer_that_does_nothing_is_allowed(tmp_path, toy_argv):
-    run(Options(*parse(make_parser("", *CLASSES), CLASSES, toy_argv(tmp_path, num_epochs=1))[0]), [Observer()])
+def test_an_observer_that_does_nothing_is_allowed(tmp_path, toy_argv, train_watched):
+    train_watched(toy_argv(tmp_path, num_epochs=1), Observer())
     assert (tmp_path / "epoch-1.pt").exists()
 
 
-def test_training_stops_at_the_wer_that_was_asked_for(tmp_path, toy_argv, capsys):
+def test_training_stops_at_the_wer_that_was_asked_for(tmp_path, toy_argv, capsys, watched):
     argv = toy_argv(tmp_path, stop_at_wer=1000)
     events = watched(argv)
     assert events[-1] == ("run_end", True) and list(read_epochs(tmp_path)) == [1]
@@ -72,11 +76,11 @@ def test_training_stops_at_the_wer_that_was_asked_for(tmp_path, toy_argv, capsys
     assert watched(argv) == [("run_start", steps), ("run_end", True)]
 
 
-def test_a_target_that_is_not_reached_is_no_success(tmp_path, toy_argv):
+def test_a_target_that_is_not_reached_is_no_success(tmp_path, toy_argv, watched):
     assert watched(toy_argv(tmp_path, num_epochs=1, stop_at_wer=0.001))[-1] == ("run_end", False)
 
 
-def test_max_updates_ends_within_an_epoch_with_an_evaluation_and_goes_on(tmp_path, toy_argv, capsys):
+def test_max_updates_ends_within_an_epoch_with_an_evaluation_and_goes_on(tmp_path, toy_argv, capsys, watched):
     events = watched(toy_argv(tmp_path / "exp", max_updates=3))
     assert [event[0] for event in events] == [
         "run_start", "epoch_start", "epoch_end", "eval_start", "eval_end", "run_end"
@@ -87,7 +91,7 @@ def test_max_updates_ends_within_an_epoch_with_an_evaluation_and_goes_on(tmp_pat
     assert watched(toy_argv(tmp_path / "exp", max_updates=3)) == [("run_start", 3), ("run_end", True)]
 
 
-def test_a_run_that_fails_is_no_success(tmp_path, toy_argv, monkeypatch):
+def test_a_run_that_fails_is_no_success(tmp_path, toy_argv, train_watched, monkeypatch):
     from rnnt.training.loop import Trainer
 
     def fail(self, batches, turn):
@@ -96,7 +100,7 @@ def test_a_run_that_fails_is_no_success(tmp_path, toy_argv, monkeypatch):
     monkeypatch.setattr(Trainer, "_update", fail)
     recorder = Recorder()
     with pytest.raises(RuntimeError, match="broken"):
-        run(Options(*parse(make_parser("", *CLASSES), CLASSES, toy_argv(tmp_path))[0]), [recorder])
+        train_watched(toy_argv(tmp_path), recorder)
     assert recorder.events[-1] == ("run_end", False)
 
 

@@ -14,7 +14,7 @@ from rnnt.cli import program
 from rnnt.errors import UserError
 from rnnt.train import main
 from rnnt.training.checkpoint import load_checkpoint
-from rnnt.training.distributed import free_port
+from rnnt.training.launch import free_port
 
 
 def weights(exp_dir, name="epoch-2.pt"):

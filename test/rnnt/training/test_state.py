@@ -6,8 +6,7 @@ import sys
 import pytest
 import torch
 
-from rnnt.options import make_parser, parse
-from rnnt.train import CLASSES, Options, main, run
+from rnnt.train import main
 from rnnt.training.averaging import load_for_decoding
 from rnnt.training.checkpoint import load_checkpoint, numbered
 from rnnt.training.config import Selection
@@ -25,11 +24,11 @@ class First(Observer):
 
 
 @pytest.fixture
-def averaged(tmp_path, toy_argv):
+def averaged(tmp_path, toy_argv, train_watched):
     """A run with a moving average and a checkpoint of each update; the folder and the first weights."""
     argv = toy_argv(tmp_path / "exp", ema_decay=DECAY, save_every_n=1, keep_last_k=99, keep_last_epochs=0)
     first = First()
-    run(Options(*parse(make_parser("", *CLASSES), CLASSES, argv)[0]), [first])
+    train_watched(argv, first)
     return tmp_path / "exp", first.weights
 
 
@@ -72,9 +71,9 @@ def test_dev_set_and_decoding_take_the_moving_average(averaged):
 def test_evaluation_sees_the_moving_average(tmp_path, toy_argv, monkeypatch):
     seen = []
 
-    def record(model, *arguments):
+    def record(model, *arguments, **keywords):
         seen.append(model)
-        return evaluate(model, *arguments)
+        return evaluate(model, *arguments, **keywords)
 
     from rnnt.training import loop
 
