@@ -2,14 +2,16 @@
 
 Reads FBANK_DIR/<set>.jsonl.gz, which it does not change. Writes to OUT: <set>.jsonl (the cuts that training and
 decoding read), cmvn.json (mean and standard deviation of the training set), features.json, report.txt and report.json
-(faults with examples), durations.txt and durations.png. When more than --max-drop percent of a set is faulty, only the
-report is written and the exit status is 1.
+(faults with examples), and of what remains durations, speakers, characters and tokens: statistics.txt,
+statistics.json, durations.png, tokens.png, speakers.png and characters.png. When more than --max-drop percent of a set
+is faulty, only the report is written and the exit status is 1.
 """
 
 import gzip
 import json
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from rnnt.cli import program
@@ -49,27 +51,28 @@ def read_lines(path):
         raise UserError(f"{path}: line {number}: broken ({error}); remove it and run stage 3 again") from None
 
 
-def check_set(path, file, context, load, statistics=None):
-    """Check one set; write the lines of the good cuts to `file` and add their features to `statistics`.
+def check_set(path, file, context, load, on_good):
+    """Check one set; write the lines of the good cuts to `file` and call `on_good` with each good `Utterance`.
 
-    `load(cut)` gives the features of a cut.
-
-    Returns the `Report` and the durations in seconds of the good cuts.
+    `load(cut)` gives the features of a cut. Returns the `Report`; what stage 3 left out is in it.
     """
-    report, durations = Report(), []
-    for line, cut in progress(read_lines(path), what=path.name.removesuffix(".jsonl.gz"), unit="utt"):
+    from rnnt.data.extraction import read_skipped
+
+    report, name = Report(), path.name.removesuffix(".jsonl.gz")
+    for cut_id, problem in read_skipped(path.with_name(name)):
         report.total += 1
-        utterance = Utterance(cut, load)
+        report.add_fault("unreadable audio", cut_id, problem)
+    for line, cut in progress(read_lines(path), what=name, unit="utt"):
+        report.total += 1
+        utterance = Utterance(cut, load, context.tokenizer.encode)
         fault = find_fault(utterance, context)
         if fault:
             report.add_fault(fault[0], cut.id, fault[1])
             continue
         report.kept += 1
-        durations.append(cut.duration)
         file.write(line)
-        if statistics is not None:
-            statistics.add(utterance.x_TF)
-    return report, durations
+        on_good(utterance)
+    return report
 
 
 def write_report(out, reports, config):
@@ -98,7 +101,9 @@ def main(argv=None):
     classes = [ValidateOptions, ValidationConfig]
     (options, config), _ = parse(make_parser(__doc__, *classes), classes, argv)
     from rnnt.data.loading import FeatureLoader
-    from rnnt.data.statistics import FeatureStatistics, duration_table, plot_durations
+    from rnnt.data.plots import write_plots
+    from rnnt.data.set_statistics import SetStatistics, statistics_lines
+    from rnnt.data.statistics import FeatureStatistics
     from rnnt.text.tokenizer import Tokenizer
 
     sets = [name for value in options.sets for name in value.split()]
@@ -108,29 +113,31 @@ def main(argv=None):
     stored = read_json(fbank_dir / "features.json")
     features = read_feature_config(fbank_dir / "features.json")
     tokenizer = Tokenizer.load(options.bpe_model)
-    statistics = FeatureStatistics()
-    reports, durations = {}, {}
+    feature_statistics = FeatureStatistics()
+    reports, statistics = {}, {name: SetStatistics() for name in sets}
+
+    def add(name, utterance):
+        cut = utterance.cut
+        statistics[name].add(cut.duration, cut.supervisions[0].speaker, utterance.text, utterance.tokens)
+        if name == options.train_set:
+            feature_statistics.add(utterance.x_TF)
+
     # The new manifests take the place of the old ones together, and only when all sets are good.
     with ExitStack() as stack:
         for name in sets:
             file = stack.enter_context(atomic_write(out / f"{name}.jsonl"))
-            reports[name], durations[name] = check_set(
-                fbank_dir / f"{name}.jsonl.gz",
-                file,
-                Context(config, features, tokenizer),
-                FeatureLoader(features).load,
-                statistics if name == options.train_set else None,
-            )
+            path, context = fbank_dir / f"{name}.jsonl.gz", Context(config, features, tokenizer)
+            reports[name] = check_set(path, file, context, FeatureLoader(features).load, partial(add, name))
         write_report(out, reports, config)
         check_reports(reports, options)
-        write_json(out / "cmvn.json", statistics.to_dict())
+        write_json(out / "cmvn.json", feature_statistics.to_dict())
         write_json(out / "features.json", stored)
-    table = duration_table(durations)
-    with atomic_write(out / "durations.txt") as file:
-        file.writelines(line + "\n" for line in table)
-    with atomic_path(out / "durations.png") as temporary:
-        plot_durations(durations, temporary)
-    print("\n".join(table))
+    lines = statistics_lines(statistics, options.train_set, tokenizer.pieces)
+    with atomic_write(out / "statistics.txt") as file:
+        file.writelines(line + "\n" for line in lines)
+    write_json(out / "statistics.json", {name: s.to_dict(tokenizer.pieces) for name, s in statistics.items()})
+    write_plots(statistics, options.train_set, lambda name: atomic_path(out / name))
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

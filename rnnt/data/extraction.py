@@ -167,10 +167,17 @@ def _assemble(jobs, out_manifest, folder, final_folder):
         out_manifest.unlink(missing_ok=True)
         if final_folder.exists():
             shutil.rmtree(final_folder)
+        write_json(folder / "skipped.json", skipped)
         folder.rename(final_folder)
     for path in (*final_folder.glob("cuts-*.jsonl"), *final_folder.glob("skipped-*.json")):
         path.unlink()
     return skipped
+
+
+def read_skipped(folder):
+    """`[(cut id, problem)]` of what was left out of the set with this folder."""
+    path = Path(folder) / "skipped.json"
+    return [tuple(item) for item in read_json(path)] if path.is_file() else []
 
 
 def write_without_features(cuts, out_manifest, inputs):

@@ -35,7 +35,7 @@ def test_features_of_every_utterance(recipe, program):
     stored = json.loads((recipe / "data/fbank/features.json").read_text())
     assert stored.pop("computed_by") == extractor.name
     assert FeatureConfig(**stored) == FeatureConfig(sampling_rate=8000, num_mel_bins=40)
-    assert sorted(os.listdir("data/fbank/dev")) == ["feats-00000.lca", "inputs.json"]
+    assert sorted(os.listdir("data/fbank/dev")) == ["feats-00000.lca", "inputs.json", "skipped.json"]
 
 
 def test_number_of_processes_changes_nothing(recipe, program, monkeypatch):

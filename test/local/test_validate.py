@@ -1,6 +1,7 @@
 import gzip
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -39,8 +40,14 @@ def test_good_data_passes_whole(stages, program, capsys):
     np.testing.assert_allclose(cmvn["mean"], frames.mean(axis=0))
     np.testing.assert_allclose(cmvn["std"], frames.std(axis=0))
     assert (stages / "data/cuts/features.json").read_text() == (stages / "data/fbank/features.json").read_text()
-    assert (stages / "data/cuts/durations.png").read_bytes()[:4] == b"\x89PNG"
-    assert "train" in (stages / "data/cuts/durations.txt").read_text()
+    for name in ("durations", "tokens", "speakers", "characters"):
+        assert (stages / f"data/cuts/{name}.png").read_bytes()[:4] == b"\x89PNG"
+    statistics = json.loads((stages / "data/cuts/statistics.json").read_text())
+    assert (statistics["train"]["utterances"], statistics["dev"]["utterances"]) == (8, 3)
+    assert statistics["train"]["speakers"]["-"]["utterances"] == 8 and set("onetwohr") == set(
+        statistics["train"]["characters"]
+    )
+    assert "tokens a second, percentiles" in (stages / "data/cuts/statistics.txt").read_text()
     assert "train: 8 of 8 utterances kept" in capsys.readouterr().out
 
 
@@ -57,6 +64,17 @@ def test_on_the_fly_cuts_pass_and_give_the_same_statistics(stages, program):
     faults = json.loads((stages / "data/cuts/report.json").read_text())["sets"]["dev"]["faults"]
     assert list(faults) == ["unreadable features"]
     assert f"{stages}/audio/dev/dev-1.wav: " in faults["unreadable features"]["examples"][0]["problem"]
+
+
+def test_what_stage_3_could_not_read_is_reported(stages, program):
+    (stages / "audio/train/train-5.wav").unlink()
+    shutil.rmtree(stages / "data/fbank")
+    program("compute_fbank").main(["--sampling-rate", "8000", "--num-mel-bins", "40", "--sets", "train dev"])
+    program("validate").main([*ARGS, "--max-drop", "20"])
+    report = json.loads((stages / "data/cuts/report.json").read_text())["sets"]["train"]
+    assert (report["total"], report["kept"]) == (8, 7)
+    (example,) = report["faults"]["unreadable audio"]["examples"]
+    assert example["id"] == "utt-train-5" and "train-5.wav: " in example["problem"]
 
 
 def test_faults_are_counted_and_left_out(stages, program, capsys):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rnnt.data.statistics import STD_FLOOR, FeatureStatistics, duration_table, plot_durations
+from rnnt.data.statistics import STD_FLOOR, FeatureStatistics
 
 
 def test_mean_and_std_over_all_frames():
@@ -25,13 +25,3 @@ def test_a_constant_bin_can_be_divided_by():
 def test_no_frames_is_an_error():
     with pytest.raises(ValueError, match="no frames"):
         FeatureStatistics().to_dict()
-
-
-def test_durations_as_text_and_picture(tmp_path):
-    durations = {"train": [1.0, 2.0, 3.0], "test-other": [], "dev": [3600.0]}
-    lines = duration_table(durations)
-    assert len(lines) == 5
-    assert lines[2].split()[:3] == ["train", "3", "0.00"] and lines[2].split()[-1] == "3.00"
-    assert lines[4].split()[:3] == ["dev", "1", "1.00"]
-    plot_durations(durations, tmp_path / "durations.png")
-    assert (tmp_path / "durations.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

@@ -11,8 +11,8 @@ from rnnt.data.validation import EXAMPLES, Context, Report, Utterance, Validatio
 from rnnt.text.tokenizer import Tokenizer
 
 
-def utterance_of(cut):
-    return Utterance(cut, lambda cut: cut.load_features())
+def utterance_of(context, cut, x_TF=None):
+    return Utterance(cut, lambda cut: cut.load_features() if x_TF is None else x_TF, context.tokenizer.encode)
 
 
 @pytest.fixture
@@ -30,27 +30,28 @@ def with_supervision(cut, **changes):
 
 
 def test_a_good_cut_passes(cut, context):
-    assert find_fault(utterance_of(cut), context) is None
+    assert find_fault(utterance_of(context, cut), context) is None
 
 
 def test_duplicate_id(cut, context):
-    find_fault(utterance_of(cut), context)
-    assert find_fault(utterance_of(cut), context)[0] == "duplicate id"
+    find_fault(utterance_of(context, cut), context)
+    assert find_fault(utterance_of(context, cut), context)[0] == "duplicate id"
 
 
 def test_audio_without_features_passes(cut, context):
     recording = dummy_recording(0, sampling_rate=8000, duration=cut.duration)
     x_TF = cut.load_features()
     with_audio = fastcopy(cut, features=None, recording=recording)
-    assert find_fault(Utterance(with_audio, lambda cut: x_TF), context) is None
+    assert find_fault(utterance_of(context, with_audio, x_TF), context) is None
     with_audio = fastcopy(with_audio, id="other", recording=fastcopy(recording, duration=cut.duration - 0.1))
-    name, problem = find_fault(Utterance(with_audio, lambda cut: x_TF), context)
+    name, problem = find_fault(utterance_of(context, with_audio, x_TF), context)
     assert name == "times out of range" and "its recording" in problem
 
 
 FAULTS = {
     "not one supervision": lambda cut: fastcopy(cut, supervisions=[]),
-    "no features": lambda cut: fastcopy(cut, features=None),
+    "no audio": lambda cut: fastcopy(cut, features=None),
+    "wrong rate": lambda cut: fastcopy(cut, features=fastcopy(cut.features, sampling_rate=16000)),
     "other features": lambda cut: fastcopy(cut, features=fastcopy(cut.features, num_features=80)),
     "times out of range": lambda cut: with_supervision(cut, duration=cut.duration + 0.5),
     "too short": lambda cut: fastcopy(cut, duration=0.05, supervisions=[fastcopy(cut.supervisions[0], duration=0.05)]),
@@ -67,25 +68,25 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_each_fault_is_named(cut, context, name):
-    found, problem = find_fault(utterance_of(FAULTS[name](cut)), context)
+    found, problem = find_fault(utterance_of(context, FAULTS[name](cut)), context)
     assert found == name
     assert problem and "\n" not in problem
 
 
 def test_unknown_characters_are_listed(cut, context):
-    _, problem = find_fault(utterance_of(with_supervision(cut, text="one 9 qq")), context)
+    _, problem = find_fault(utterance_of(context, with_supervision(cut, text="one 9 qq")), context)
     assert "'9' 'q'" in problem
 
 
 def test_non_finite_features(cut, context):
-    utterance = utterance_of(cut)
+    utterance = utterance_of(context, cut)
     utterance.x_TF = np.array(cut.load_features())
     utterance.x_TF[3, 2] = np.nan
     assert find_fault(utterance, context) == ("non-finite features", "1 values are not finite")
 
 
 def test_stored_features_of_another_length(cut, context):
-    utterance = utterance_of(cut)
+    utterance = utterance_of(context, cut)
     utterance.x_TF = cut.load_features()[:-3]
     assert find_fault(utterance, context)[0] == "unreadable features"
 
@@ -95,7 +96,7 @@ def test_subsampling_factor_counts(cut, context):
     factor = cut.num_frames // tokens
     for value, fault in ((factor, None), (factor + cut.num_frames, "more tokens than frames")):
         context = replace(context, config=ValidationConfig(subsampling_factor=value), seen_ids=set())
-        found = find_fault(utterance_of(cut), context)
+        found = find_fault(utterance_of(context, cut), context)
         assert (found and found[0]) == fault
 
 

@@ -1,0 +1,60 @@
+import warnings
+from pathlib import Path
+
+import pytest
+
+from rnnt.data.plots import write_plots
+from rnnt.data.set_statistics import SetStatistics, statistics_lines
+from rnnt.files import atomic_path
+
+NAMES = ["<blk>", "<unk>", "a", "b", "c"]
+
+
+@pytest.fixture
+def sets():
+    train, dev = SetStatistics(), SetStatistics()
+    train.add(3600.0, "s1", "ab a", [2, 3, 2])
+    train.add(1800.0, "s2", "\u6c14", [4])
+    train.add(1800.0, "s1", "a", [2])
+    dev.add(1.5, None, "ab", [2, 3])
+    return {"train": train, "dev": dev, "none": SetStatistics()}
+
+
+def test_numbers_for_json(sets):
+    found = sets["train"].to_dict(NAMES)
+    assert (found["utterances"], found["hours"]) == (3, 2.0)
+    assert found["speakers"] == {"s1": {"utterances": 2, "hours": 1.5}, "s2": {"utterances": 1, "hours": 0.5}}
+    assert found["characters"] == {"a": 3, "b": 1, "\u6c14": 1} and found["tokens"] == {"a": 3, "b": 1, "c": 1}
+    percentiles = found["percentiles"]
+    assert percentiles["seconds an utterance"]["100"] == 3600.0 and percentiles["tokens an utterance"]["50"] == 1.0
+    assert sets["dev"].to_dict(NAMES)["percentiles"]["tokens a second"]["0"] == 1.333
+    assert sets["none"].to_dict(NAMES)["percentiles"] == {}
+
+
+def test_lines(sets):
+    lines = statistics_lines(sets, "train", NAMES)
+    assert lines[1].split() == ["train", "3", "2.00", "2", "3", "5"]
+    # An unknown speaker is not counted.
+    assert lines[2].split() == ["dev", "1", "0.00", "0", "2", "2"]
+    assert lines[3].split()[:2] == ["none", "0"]
+    assert sum("percentiles" in line for line in lines) == 3
+    assert lines[-2] == "characters of train: a 3, b 1, \u6c14 1"
+    assert lines[-1].endswith("special ones counted: 2 of 5")
+
+
+def test_eight_bytes_an_utterance():
+    statistics = SetStatistics()
+    for _ in range(1000):
+        statistics.add(2.0, "s", "a", [2])
+    assert statistics.durations.itemsize + statistics.tokens.itemsize == 8
+    assert len(statistics.speakers) == len(statistics.pieces) == len(statistics.characters) == 1
+
+
+def test_pictures(sets, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_plots(sets, "train", lambda name: atomic_path(tmp_path / name))
+    found = sorted(path.name for path in Path(tmp_path).iterdir())
+    assert found == ["characters.png", "durations.png", "speakers.png", "tokens.png"]
+    for name in found:
+        assert (tmp_path / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
