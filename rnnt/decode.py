@@ -84,7 +84,7 @@ def decode_part(model, tokenizer, manifest, config, search_config, device, frame
     decoded, (number, count) = [], part
     loader = open_batches(manifest, config.max_duration, None, config.num_workers, number - 1, count)
     batches = Waiting(loader)
-    total = sum(len(loader.dataset.plan[position]) for position in loader.sampler)
+    total = loader.num_utterances
     start = time.perf_counter()
     bar = progress((), total=total, what=manifest.path.stem, unit="utt")
     for batch, nbest, _ in decode_batches(model, batches, tokenizer, search_config, device, scorers):

@@ -136,24 +136,37 @@ def _kill_workers():
             child.kill()
 
 
-def loader(dataset, positions, num_workers=0, pin_memory=False):
-    """Yield the batches of `dataset` at `positions`, in that order. Raises the `UserError` of the first that failed."""
-    if num_workers:
-        multiprocessing.util.Finalize(None, _kill_workers, exitpriority=100)
-    batches = DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=list(positions),
-        num_workers=num_workers,
-        prefetch_factor=4 if num_workers else None,
-        pin_memory=pin_memory,
-        worker_init_fn=_start_worker,
-    )
-    for batch in batches:
-        # An exception of a worker would come with its traceback as text.
-        if isinstance(batch, UserError):
-            raise batch
-        yield batch
+class Batches:
+    """Batches of `dataset` at `positions`, in that order; iterating raises the `UserError` of the first that failed.
+
+    Attributes:
+      num_utterances: how many utterances there are in all.
+    """
+
+    def __init__(self, dataset, positions, num_workers=0, pin_memory=False):
+        if num_workers:
+            multiprocessing.util.Finalize(None, _kill_workers, exitpriority=100)
+        positions = list(positions)
+        self.num_utterances = sum(len(dataset.plan[position]) for position in positions)
+        self._loader = DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=positions,
+            num_workers=num_workers,
+            prefetch_factor=4 if num_workers else None,
+            pin_memory=pin_memory,
+            worker_init_fn=_start_worker,
+        )
+
+    def __len__(self):
+        return len(self._loader)
+
+    def __iter__(self):
+        for batch in self._loader:
+            # An exception of a worker would come with its traceback as text.
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
 
 
 def open_batches(manifest, max_duration, tokenizer=None, num_workers=0, rank=0, world_size=1):
@@ -165,4 +178,4 @@ def open_batches(manifest, max_duration, tokenizer=None, num_workers=0, rank=0, 
     if not isinstance(manifest, CutManifest):
         manifest = CutManifest(manifest)
     plan = plan_evaluation(manifest.durations, max_duration)
-    return loader(PlannedBatches(manifest, plan, tokenizer), range(rank, len(plan), world_size), num_workers)
+    return Batches(PlannedBatches(manifest, plan, tokenizer), range(rank, len(plan), world_size), num_workers)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from rnnt.data.config import AugmentConfig, BatchConfig, FeatureConfig
-from rnnt.data.dataset import PlannedBatches, loader
+from rnnt.data.dataset import Batches, PlannedBatches
 from rnnt.data.manifest import CutManifest
 from rnnt.data.plan import plan_epoch
 from rnnt.errors import UserError
@@ -128,7 +128,7 @@ def _estimate_statistics(model, record, manifest_dir, num_batches):
     drop_statistics(model)
     model.train()
     positions = range(min(num_batches, len(plan)))
-    for one in progress(loader(dataset, positions, batch.num_workers), len(positions), "batch statistics", "batch"):
+    for one in progress(Batches(dataset, positions, batch.num_workers), len(positions), "batch statistics", "batch"):
         torch.manual_seed(one.position)
         model.encode(one.x_BTF, one.x_len_B)
     commit_statistics(model, momentum=1.0)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rnnt.data.dataset import PlannedBatches, loader
+from rnnt.data.dataset import Batches, PlannedBatches
 from rnnt.data.plan import plan_training, turns_of_rank
 from rnnt.errors import UserError
 from rnnt.model.batchnorm import commit_statistics, drop_statistics
@@ -139,7 +139,7 @@ class Trainer:
         )
         positions = [position for turn in turns for position in turn.positions]
         pin = self.world.device.type == "cuda"
-        batches = iter(loader(dataset, positions, options.batch.num_workers, pin_memory=pin))
+        batches = iter(Batches(dataset, positions, options.batch.num_workers, pin_memory=pin))
         self.log.info("epoch %d: %d micro-batches, beginning with %d", now.epoch, len(plan), now.batch)
         self._tell("epoch_start", now.epoch)
         self.model.train()

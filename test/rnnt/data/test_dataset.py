@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rnnt.data.config import AugmentConfig, FeatureConfig
-from rnnt.data.dataset import PlannedBatches, loader, open_batches
+from rnnt.data.dataset import Batches, PlannedBatches, open_batches
 from rnnt.data.loading import FeatureLoader
 from rnnt.data.manifest import CutManifest
 from rnnt.errors import UserError
@@ -17,7 +17,7 @@ PLAN = [np.array([0, 2]), np.array([1, 5]), np.array([3]), np.array([4])]
 def batches(folder, epoch=1, num_workers=0, positions=range(4)):
     manifest = CutManifest(folder / "train.jsonl")
     dataset = PlannedBatches(manifest, PLAN, None, AUGMENT, np.zeros(20, np.float32), seed=7, epoch=epoch)
-    return {batch.position: batch for batch in loader(dataset, positions, num_workers)}
+    return {batch.position: batch for batch in Batches(dataset, positions, num_workers)}
 
 
 @pytest.fixture(params=[1, 2])
