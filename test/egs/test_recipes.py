@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,10 @@ from rnnt.options import parse as parse_options
 from rnnt.train import CLASSES
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "utils"))
+
+from launch import command_line, conf  # noqa: E402
+
 RECIPES = sorted(p.parent for p in (ROOT / "egs").glob("*/*/run.sh"))
 SCRIPTS = [folder / script for folder in RECIPES for script in ("run.sh", "prepare.sh")]
 
@@ -34,11 +39,27 @@ def test_there_is_a_recipe():
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=name)
-def test_path_and_cmd_are_alike(recipe):
-    first = RECIPES[0]
-    assert (recipe / "path.sh").read_text() == (first / "path.sh").read_text()
-    variables = [re.findall(r"^export (\w+)=", (r / "cmd.sh").read_text(), re.MULTILINE) for r in (recipe, first)]
-    assert variables[0] == variables[1] == ["train_cmd", "decode_cmd"]
+@pytest.mark.parametrize("file", ["path.sh", "cmd.sh", "conf/slurm.conf", "conf/queue.conf"])
+def test_what_a_site_changes_is_alike(recipe, file):
+    assert (recipe / file).read_text() == (RECIPES[0] / file).read_text()
+
+
+@pytest.mark.parametrize("backend", ["", "local", "slurm", "sge", "ssh", "none"])
+def test_cmd_sh_chooses_a_launcher_that_takes_its_options(backend, tmp_path):
+    script = f'cmd_backend={backend}; . {RECIPES[0]}/cmd.sh && printf \'%s\\n\' "$train_cmd" "$decode_cmd"'
+    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    if backend == "none":
+        assert result.returncode == 1 and 'got "none"' in result.stderr
+        return
+    commands = [line.split() for line in result.stdout.splitlines()]
+    launcher = {"slurm": "slurm.pl", "sge": "queue.pl", "ssh": "ssh.pl"}.get(backend, "run.pl")
+    assert [words[0] for words in commands] == [launcher] * 2
+    for words in commands:
+        request = command_line.parse(launcher, [*words[1:], "--max-jobs-run", "3", "a.log", "true"])
+        conf_file = {"slurm": "slurm.conf", "sge": "queue.conf"}.get(backend)
+        if conf_file:
+            path = RECIPES[0] / "conf" / conf_file
+            assert conf.parse(path.read_text(), conf_file).arguments(request, skip={"max_jobs_run"})
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=name)

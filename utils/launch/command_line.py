@@ -4,8 +4,9 @@ import re
 import sys
 from collections import namedtuple
 
-# options: {name: [values]}, names with underscores; job_name, first, last: the job range or None
-Request = namedtuple("Request", "tool options job_name first last log command")
+# options: {name: [values]}, names with underscores; native: options with one dash, as typed, which go to the scheduler;
+# job_name, first, last: the job range or None
+Request = namedtuple("Request", "tool options native job_name first last log command")
 # One job of the array: `id` is None where there is no range.
 Job = namedtuple("Job", "id log command")
 
@@ -22,7 +23,14 @@ Options (--foo-bar and --foo_bar are the same):
   --gpu N                      GPUs of a job
   --pick all|failed|incomplete which jobs to run, by the logs of the last time: all (default), those that failed
                                or were cut short, or also those never started
-  --mem 4G, --time 4:0:0, ...  for schedulers; run.pl takes no notice of them
+  --mem 4G, --time 4:0:0, ...  for the scheduler, as the configuration says; run.pl takes no notice of them
+  -q NAME, -pe NAME N, ...     one dash: for the scheduler, as it is
+  --config FILE                configuration (default: conf/queue.conf or conf/slurm.conf, else built in)
+  --requeue true               queue.pl, slurm.pl: a job that was preempted, or that ends with status 99 (state saved,
+                               run me again), goes back into the queue
+  --num-nodes N                slurm.pl: one process a GPU (or one a node) on N nodes
+  --hosts-file FILE            ssh.pl: names of the hosts (default: .queue/machines)
+  --jobs-per-host N            ssh.pl: jobs on one host at a time (default: 1)
 A word without spaces reaches the shell as typed, so that \\| \\> \\; are operators; a word with spaces stays one word.
 """
 
@@ -40,36 +48,37 @@ class UsageError(LaunchError):
 
 
 def _pop_option(words):
-    """Take one option off `words`; return (name, value)."""
+    """Take one option off `words`; return (name, values). The name of a native option keeps its dash."""
     switch = words.pop(0)
     if switch == "-V":
-        return "V", ""
-    name = switch.lstrip("-").replace("-", "_")
+        return switch, []
     if switch.startswith("--") and "=" in switch:
-        name, value = switch.lstrip("-").split("=", 1)
-        return name.replace("-", "_"), value
-    if not words:
-        raise LaunchError(f"option {switch} needs a value")
-    value = words.pop(0)
-    if switch == "-pe":
-        if not words:
-            raise LaunchError("option -pe needs two values, as in -pe smp 4")
-        value += " " + words.pop(0)
-    if value.startswith("--"):
-        print(f"warning: suspicious value of option {switch}: {value}", file=sys.stderr)
-    return ("max_jobs_run" if switch == "-tc" else name), value
+        name, value = switch[2:].split("=", 1)
+        return name.replace("-", "_"), [value]
+    number = 2 if switch == "-pe" else 1
+    if len(words) < number:
+        raise LaunchError("option {} needs {}".format(switch, "a value" if number == 1 else "two values: -pe smp 4"))
+    values = [words.pop(0) for _ in range(number)]
+    if values[0].startswith("--"):
+        print(f"warning: suspicious value of option {switch}: {values[0]}", file=sys.stderr)
+    if switch in ("-tc", "-sync"):
+        return {"-tc": "max_jobs_run", "-sync": "sync"}[switch], values
+    return (switch[2:].replace("-", "_") if switch.startswith("--") else switch), values
 
 
 def parse(tool, argv):
     """Return the `Request` of the command line. Raises `LaunchError`."""
     words = list(argv)
-    options = {}
+    options, native = {}, []
     job_name = first = last = None
     while words:
         match = _RANGE.match(words[0])
         if words[0].startswith("-") and len(words[0]) > 1:
-            name, value = _pop_option(words)
-            options.setdefault(name, []).append(value)
+            name, values = _pop_option(words)
+            if name.startswith("-"):
+                native += [name] + values
+            else:
+                options.setdefault(name, []).extend(values)
         elif match and job_name is None:
             word = words.pop(0)
             job_name, first, last = match.group(1), int(match.group(2)), int(match.group(3) or match.group(2))
@@ -85,7 +94,7 @@ def parse(tool, argv):
     if job_name is not None and last > first and job_name not in log:
         number = last - first + 1
         raise LaunchError(f"{number} jobs would share the log file {log}: put {job_name} into its name", status=1)
-    return Request(tool, options, job_name, first, last, log, command)
+    return Request(tool, options, native, job_name, first, last, log, command)
 
 
 def jobs_of(request):
@@ -107,3 +116,11 @@ def positive_option(request, name, default=None):
     if not all(value.isdigit() and int(value) > 0 for value in values):
         raise LaunchError("--{} must be a number > 0, got {}".format(name.replace("_", "-"), " ".join(values)))
     return min(int(value) for value in values)
+
+
+def flag(request, name):
+    """The value of an option that is true or false, false where it is not given."""
+    value = request.options.get(name, ["false"])[-1]
+    if value not in ("true", "false"):
+        raise LaunchError("--{} must be true or false, got {}".format(name.replace("_", "-"), value))
+    return value == "true"

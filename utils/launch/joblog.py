@@ -6,10 +6,15 @@ import signal
 import time
 from collections import namedtuple
 
-# code: exit status, 128 + signal where a signal ended the job; signal: its number or 0
-Outcome = namedtuple("Outcome", "job code signal")
+# code: exit status, 128 + signal where a signal ended the job; signal: its number or 0; reason: the scheduler's, in
+# words
+Outcome = namedtuple("Outcome", "job code signal reason")
+Outcome.__new__.__defaults__ = ("",)
 
-_ENDED = re.compile(rb"^# Ended \(code (\d+)(?:; signal (\d+))?\) at ", re.MULTILINE)
+# The last line of run.pl and ssh.pl, and that of queue.pl and slurm.pl.
+_ENDED = re.compile(
+    rb"^# (?:Ended \(code (\d+(?:; signal \d+)?)\) at |Finished at .* with status (\d+)|(Started) at )", re.MULTILINE
+)
 
 
 def date():
@@ -39,6 +44,13 @@ def end(descriptor, outcome, seconds, threads):
         os.close(descriptor)
 
 
+def end_for_scheduler(outcome):
+    """Write the last line in place of a job that could not write its own."""
+    reason = f" ({outcome.reason})" if outcome.reason else ""
+    with open(outcome.job.log, "ab") as file:
+        file.write(f"\n# Finished at {date()} with status {outcome.code}{reason}\n".encode())
+
+
 def _tail(path, size):
     """The last `size` bytes of a file, b"" where it can't be read."""
     try:
@@ -55,9 +67,9 @@ def state(path):
     if not os.path.exists(path):
         return "absent"
     ends = _ENDED.findall(_tail(path, 4096))
-    if not ends:
+    if not ends or ends[-1][2]:
         return "running"
-    return "done" if ends[-1] == (b"0", b"") else "failed"
+    return "done" if b"0" in ends[-1] else "failed"
 
 
 def last_lines(path, count):
@@ -69,6 +81,8 @@ def last_lines(path, count):
 
 def describe(outcome):
     """How a job ended, in words."""
+    if outcome.reason:
+        return outcome.reason
     if outcome.signal:
         try:
             name = signal.Signals(outcome.signal).name

@@ -17,7 +17,7 @@ def _has_open_quote(word):
     return quote is not None or escaped
 
 
-def _single_quoted(word):
+def single_quoted(word):
     return "'" + word.replace("'", "'\"'\"'") + "'"
 
 
@@ -29,9 +29,9 @@ def shell_word(word):
     itself, in single quotes. A word that would not be complete shell text that way is quoted whole.
     """
     if word and not any(c.isspace() for c in word):
-        return _single_quoted(word) if _has_open_quote(word) else word
+        return single_quoted(word) if _has_open_quote(word) else word
     if '"' in word or _has_open_quote('"' + word + '"'):
-        return _single_quoted(word)
+        return single_quoted(word)
     return '"' + word + '"'
 
 
