@@ -44,6 +44,12 @@ def problem_of(error):
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
+def unreadable(manifest, cut, error):
+    """The `UserError` about a cut of a manifest (its path) whose features or audio can't be read."""
+    remedy = "run stage 3 again" if cut.has_features else "mend the file or run prepare.sh again from stage 3"
+    return UserError(f"{manifest}: cut {cut.id}: can't read {source_of(cut)} ({problem_of(error)}); {remedy}")
+
+
 def write_audio(path, samples, sampling_rate):
     """Write samples (num_samples,) in [-1, 1] with 16 bits; the suffix of `path` (.wav, .flac) is the format.
 

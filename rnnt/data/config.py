@@ -107,7 +107,7 @@ def parse_speeds(text):
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Augmentation of training data: speed, gain and SpecAugment (Park et al. 2019, https://arxiv.org/abs/1904.08779).
+    """Augmentation of training data: speed, noise, gain, SpecAugment (Park et al. 2019, https://arxiv.org/abs/1904.08779).
 
     Speed needs features that are computed on the fly.
     """
@@ -117,8 +117,15 @@ class AugmentConfig:
         'speed of each utterance, drawn anew in each epoch: one of several factors ("0.9 1.0 1.1") or any of a range '
         '("0.87-1.18": its length is multiplied by a factor from 1/1.18 to 1/0.87, uniform, in steps of 0.01)',
     )
+    noise_manifest: str = option("", "cuts of noise (stage 4) that are mixed into the utterances; empty: none")
+    noise_prob: float = option(0.5, "share of the utterances that get noise")
+    noise_snr_min: float = option(10.0, "lowest ratio of signal to noise in decibels")
+    noise_snr_max: float = option(20.0, "highest ratio of signal to noise in decibels")
     gain_db: float = option(0.0, "each utterance is made louder or softer by up to this many decibels")
-    enable_spec_aug: bool = option(True, "mask bands and stretches of the features")
+    enable_spec_aug: bool = option(True, "warp the time, mask bands and stretches of the features")
+    time_warp_factor: int = option(
+        0, "a frame in the middle moves by up to this many frames, such as 80; 0: none moves"
+    )
     num_feature_masks: int = option(2, "bands of features masked in an utterance")
     features_mask_size: int = option(27, "widest band of features")
     num_frame_masks: int = option(10, "stretches of frames masked in an utterance")
@@ -128,8 +135,12 @@ class AugmentConfig:
     def __post_init__(self):
         if not 0 <= self.max_frames_mask_fraction <= 1:
             raise ValueError("--max-frames-mask-fraction must be in [0, 1]")
-        if self.gain_db < 0:
-            raise ValueError("--gain-db can't be negative")
+        if not 0 <= self.noise_prob <= 1:
+            raise ValueError("--noise-prob must be in [0, 1]")
+        if self.noise_snr_min > self.noise_snr_max:
+            raise ValueError("--noise-snr-min can't be above --noise-snr-max")
+        if self.gain_db < 0 or self.time_warp_factor < 0:
+            raise ValueError("--gain-db and --time-warp-factor can't be negative")
         try:
             speeds = parse_speeds(" ".join(self.perturb_speed_on_the_fly.split("-")))
         except ValueError as error:

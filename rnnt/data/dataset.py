@@ -9,7 +9,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from rnnt.data.audio import problem_of, source_of
+from rnnt.data.audio import unreadable
 from rnnt.data.config import read_feature_config
 from rnnt.data.loading import FeatureLoader
 from rnnt.data.manifest import CutManifest
@@ -105,10 +105,7 @@ class PlannedBatches(Dataset):
         except UserError:
             raise
         except Exception as error:  # the storage and audio back-ends raise whatever they like
-            raise UserError(
-                f"{self.manifest.path}: cut {cut.id}: can't read {source_of(cut)} ({problem_of(error)}); "
-                f"{'run stage 3 again' if cut.has_features else 'mend the file or run stage 6 again'}"
-            ) from error
+            raise unreadable(self.manifest.path, cut, error) from error
 
 
 def _text(cut):

@@ -1,8 +1,11 @@
 """SpecAugment masks what it may, and no more."""
 
 import numpy as np
+import pytest
+import torch
+from lhotse.dataset import signal_transforms
 
-from rnnt.data.augment import augment, spec_augment
+from rnnt.data.augment import augment, spec_augment, time_warp
 from rnnt.data.config import AugmentConfig
 
 
@@ -79,3 +82,20 @@ def test_gain_moves_all_log_energies_alike():
 def test_nothing_is_done_unless_asked():
     x = np.ones((20, 20), np.float32)
     assert (augment(x, None, AugmentConfig(enable_spec_aug=False), np.random.default_rng(0)) == 1).all()
+
+
+@pytest.mark.parametrize("frames", [200, 161, 50])
+def test_time_warp_is_that_of_lhotse(frames, monkeypatch):
+    x_TF = np.random.default_rng(0).standard_normal((frames, 20)).astype(np.float32)
+    ours, theirs = np.random.default_rng(5), np.random.default_rng(5)
+    monkeypatch.setattr(np.random, "randint", theirs.integers)
+    for _ in range(5):
+        expected = signal_transforms.time_warp(torch.from_numpy(x_TF), 30).numpy()
+        np.testing.assert_allclose(time_warp(x_TF, 30, ours), expected, atol=1e-6)
+    assert len(expected) == frames and (frames == 50) == np.array_equal(expected, x_TF)
+
+
+def test_time_warp_is_part_of_spec_augment():
+    config = AugmentConfig(num_feature_masks=0, num_frame_masks=0, time_warp_factor=20)
+    x_TF = np.random.default_rng(0).standard_normal((100, 20)).astype(np.float32)
+    assert (augment(x_TF.copy(), None, config, np.random.default_rng(0)) != x_TF).any()
