@@ -12,11 +12,12 @@ import dataclasses
 from dataclasses import dataclass
 
 from rnnt.cli import program
-from rnnt.data.config import AugmentConfig, BatchConfig
+from rnnt.data.config import AugmentConfig, BatchConfig, SyntheticConfig
 from rnnt.errors import UserError
 from rnnt.model.config import LossConfig, ModelConfig
 from rnnt.optim.config import OptimConfig
 from rnnt.options import make_parser, parse, to_dict
+from rnnt.search.config import SearchConfig
 from rnnt.training.config import TrainConfig
 from rnnt.training.launch import launch
 
@@ -31,9 +32,11 @@ class Options:
     model: ModelConfig
     loss: LossConfig
     optim: OptimConfig
+    search: SearchConfig
+    synthetic: SyntheticConfig
 
 
-CLASSES = [TrainConfig, BatchConfig, AugmentConfig, ModelConfig, LossConfig, OptimConfig]
+CLASSES = [TrainConfig, BatchConfig, AugmentConfig, ModelConfig, LossConfig, OptimConfig, SearchConfig, SyntheticConfig]
 
 
 def print_model(model):
@@ -58,44 +61,29 @@ def usable_backend(name):
 
 def run(options, observers, interruption):
     """Train on this rank. `observers`: see rnnt/training/observers.py; they must pickle."""
-    import numpy as np
     import torch
 
-    from rnnt.data.config import read_feature_config
-    from rnnt.data.manifest import CutManifest
-    from rnnt.files import read_json
     from rnnt.model.transducer import Transducer
-    from rnnt.text.tokenizer import Tokenizer
     from rnnt.training.distributed import join_world, set_threads
-    from rnnt.training.experiment import (
-        file_sha256,
-        plan_fingerprint,
-        resolve_model_config,
-        set_up_log,
-        write_experiment,
-    )
+    from rnnt.training.experiment import plan_fingerprint, resolve_model_config, set_up_log, write_experiment
     from rnnt.training.loop import Trainer
+    from rnnt.training.sources import open_sources
 
-    train, folder = options.train, options.train.manifest_dir
+    train = options.train
     backend = usable_backend(options.loss.loss_backend)
     set_threads(train.threads, train.world_size)
     if train.print_model and options.model.num_features and options.model.vocab_size:
         print_model(Transducer(options.model, options.loss))  # neither data nor tokenizer is needed
         return
-    features = read_feature_config(f"{folder}/features.json")
-    tokenizer = Tokenizer.load(train.bpe_model)
+    sources = open_sources(options)
+    features, tokenizer, manifests = sources.features, sources.tokenizer, sources.manifests
     model_config = resolve_model_config(options.model, features, tokenizer)
     torch.manual_seed(options.batch.seed)
     model = Transducer(model_config, options.loss)
     if train.print_model:
         print_model(model)
         return
-    manifests = {
-        "train": CutManifest(f"{folder}/{train.train_set}.jsonl"),
-        "dev": CutManifest(f"{folder}/{train.dev_set}.jsonl"),
-    }
-    statistics = read_json(f"{folder}/cmvn.json")
-    model.set_feature_statistics(statistics["mean"], statistics["std"])
+    model.set_feature_statistics(sources.mean_F, sources.std_F)
 
     world = join_world(train.device)
     if train.use_fp16 and world.device.type == "cpu":
@@ -104,7 +92,7 @@ def run(options, observers, interruption):
     loss = dataclasses.replace(options.loss, loss_backend=backend)
     configs = {**vars(options), "model": model_config, "loss": loss, "features": features}
     if world.is_main:
-        write_experiment(train.exp_dir, configs, train.bpe_model)
+        write_experiment(train.exp_dir, configs, sources.bpe_model)
     log.info(
         "%d process(es) on %s, %s, %d threads each", world.size, world.device, train.precision, torch.get_num_threads()
     )
@@ -117,12 +105,11 @@ def run(options, observers, interruption):
     identity = {
         "config": {"model": to_dict(model_config), "features": to_dict(features)},
         "loss": [name for name in ("simple_am_proj", "ctc_output") if hasattr(model, name)],
-        "tokenizer": file_sha256(train.bpe_model),
+        "tokenizer": sources.tokenizer_id,
         "plan": plan_fingerprint(options.batch, manifests["train"].durations, world.size * train.accum_grad),
     }
-    fill_F = np.asarray(statistics["mean"], dtype=np.float32)
-    model = model.to(world.device)
-    Trainer(options, model, manifests, tokenizer, fill_F, identity, world, log, interruption, observers).run()
+    model.to(world.device)
+    Trainer(options, model, manifests, tokenizer, sources.mean_F, identity, world, log, interruption, observers).run()
 
 
 @program

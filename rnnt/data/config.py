@@ -157,3 +157,17 @@ class AugmentConfig:
     def speed_range(self):
         """(lowest, highest) speed of a range, or ()."""
         return parse_speeds(" ".join(self.perturb_speed_on_the_fly.split("-"))) if not self.speed_factors else ()
+
+
+@dataclass(frozen=True)
+class SyntheticConfig:
+    """Synthetic data, to measure speed without a corpus."""
+
+    synthetic: str = option("", "train on and decode made-up utterances, whose lengths this YAML file describes")
+    synthetic_train: int = option(0, "training utterances; 0: as many as the file says")
+    synthetic_dev: int = option(0, "dev utterances; 0: as many as the file says")
+    synthetic_scale: float = option(1.0, "factor on their durations")
+
+    def __post_init__(self):
+        if min(self.synthetic_train, self.synthetic_dev) < 0 or self.synthetic_scale <= 0:
+            raise ValueError("--synthetic-train and --synthetic-dev can't be negative, --synthetic-scale is positive")

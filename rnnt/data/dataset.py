@@ -3,6 +3,7 @@
 import multiprocessing.util
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,8 +11,6 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from rnnt.data.audio import unreadable
-from rnnt.data.config import read_feature_config
-from rnnt.data.loading import FeatureLoader
 from rnnt.data.manifest import CutManifest
 from rnnt.data.plan import plan_evaluation
 from rnnt.errors import UserError
@@ -47,11 +46,11 @@ class PlannedBatches(Dataset):
     """Item i is the micro-batch at position i of the plan.
 
     Every random draw comes from (seed, epoch, position), so processes, ranks and resumption change nothing. Cuts
-    without stored features get theirs from their audio, as the features.json beside the manifest describes them.
+    without stored features get theirs from their audio: see `CutManifest.feature_loader`.
     An item is a `Batch`, or the `UserError` that says why there is none: see `loader`.
 
     Args:
-      manifest: `CutManifest`.
+      manifest: `CutManifest`, or a `SyntheticManifest` in its place.
       plan: list of arrays of utterance numbers.
       tokenizer: `rnnt.text.tokenizer.Tokenizer`, or None for batches without tokens.
       augment_config: `AugmentConfig`, or None.
@@ -63,9 +62,7 @@ class PlannedBatches(Dataset):
         self.manifest = manifest
         self.plan = plan
         self.tokenizer = tokenizer
-        self.features = FeatureLoader(
-            read_feature_config(manifest.path.with_name("features.json")), augment_config, fill_F
-        )
+        self.features = manifest.feature_loader(augment_config, fill_F)
         self.seed = seed
         self.epoch = epoch
 
@@ -172,7 +169,7 @@ def open_batches(manifest, max_duration, tokenizer=None, num_workers=0, rank=0, 
     Args:
       manifest: `CutManifest` or a path.
     """
-    if not isinstance(manifest, CutManifest):
+    if isinstance(manifest, (str, Path)):
         manifest = CutManifest(manifest)
     plan = plan_evaluation(manifest.durations, max_duration)
     return Batches(PlannedBatches(manifest, plan, tokenizer), range(rank, len(plan), world_size), num_workers)

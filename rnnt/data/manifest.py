@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnt.data.config import read_feature_config
+from rnnt.data.loading import FeatureLoader
 from rnnt.errors import UserError
 from rnnt.files import atomic_path
 
@@ -42,6 +44,10 @@ class CutManifest:
         from lhotse.serialization import deserialize_item
 
         return deserialize_item(json.loads(self._line(number)))
+
+    def feature_loader(self, augment_config=None, fill_F=None):
+        """The `FeatureLoader` of its cuts, with the front-end that the features.json beside it describes."""
+        return FeatureLoader(read_feature_config(self.path.with_name("features.json")), augment_config, fill_F)
 
     def __getstate__(self):
         # A file must not be shared between processes: their positions would mix.

@@ -4,8 +4,6 @@ Source: the MLCommons reference (mlcommons/training, retired_benchmarks/rnnt), w
 Its order: silence trimming, dither, pre-emphasis, power spectrum, mel filters, logarithm, normalisation.
 """
 
-import zlib
-
 import numpy as np
 import torch
 
@@ -18,7 +16,7 @@ LOG_FLOOR = 1e-20
 class SlaneyLogMel:
     """`.extract(samples) -> (T, F)` of a `FeatureConfig`. T is 1 + samples / frame shift after trimming.
 
-    The FFT is as long as the next power of two from the frame length. Dither is a pure function of the samples.
+    The FFT is as long as the next power of two from the frame length. Dither is drawn from torch's generator.
     """
 
     name = "rnnt"
@@ -44,7 +42,7 @@ class SlaneyLogMel:
         # In double precision: beside a loud tone, single precision would fill silent bins with rounding errors.
         x_N = samples_N.astype(np.float64)
         if self._dither:
-            x_N = x_N + self._dither * np.random.default_rng(zlib.crc32(samples_N.tobytes())).standard_normal(len(x_N))
+            x_N += self._dither * torch.randn(len(x_N)).numpy()
         x_N = np.concatenate([x_N[:1] * (1 - PREEMPHASIS), x_N[1:] - PREEMPHASIS * x_N[:-1]])
         # A frame is centred on a multiple of the shift; the signal is mirrored at its ends.
         padded_N = torch.from_numpy(np.pad(x_N, self._length // 2, mode="reflect"))

@@ -1,4 +1,4 @@
-"""How good the model is now: greedy search on the dev set, shared among the ranks."""
+"""How good the model is now: a search on the dev set, shared among the ranks."""
 
 from dataclasses import dataclass
 
@@ -30,16 +30,18 @@ def decode_batches(model, batches, tokenizer, config, device, scorers=()):
         yield batch, search(model, h_BTD, h_len_B, config, scorers), int(h_len_B.sum())
 
 
-def evaluate(model, manifest, tokenizer, max_duration, world, before_batch=None):
-    """WER of greedy search over all of `manifest`, the same on every rank and for every number of ranks.
+def evaluate(model, manifest, tokenizer, max_duration, world, before_batch=None, config=None, num_workers=0):
+    """WER over all of `manifest`, the same on every rank and for every number of ranks, as a `DevResult`.
 
-    `before_batch()` is called on all ranks alike, equally often.
+    max_duration: seconds of audio in a batch; `before_batch()` is called on all ranks alike, equally often; config:
+    `SearchConfig` (default: greedy search); num_workers: processes that load features.
     """
+    config = config or SearchConfig()
     training = model.training
     model.eval()
-    batches = open_batches(manifest, max_duration, rank=world.rank, world_size=world.size)
+    batches = open_batches(manifest, max_duration, None, num_workers, world.rank, world.size)
     refs, hyps, frames, tokens = {}, {}, 0, 0
-    decoded = decode_batches(model, batches, tokenizer, SearchConfig(), world.device)
+    decoded = decode_batches(model, batches, tokenizer, config, world.device)
     for _ in range(-(-len(plan_evaluation(manifest.durations, max_duration)) // world.size)):
         if before_batch is not None:
             before_batch()

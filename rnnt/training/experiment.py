@@ -63,7 +63,7 @@ def describe(configs):
 
 
 def write_experiment(exp_dir, configs, bpe_model):
-    """Record options, versions and command line in `config.json`, and keep a copy of the tokenizer."""
+    """Record options, versions and command line in `config.json`, and keep a copy of the tokenizer's file."""
     exp_dir = Path(exp_dir)
     exp_dir.mkdir(parents=True, exist_ok=True)
     record = {
@@ -73,7 +73,7 @@ def write_experiment(exp_dir, configs, bpe_model):
         "started": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
     write_json(exp_dir / "config.json", record)
-    if Path(bpe_model).resolve() != (exp_dir / "bpe.model").resolve():
+    if bpe_model and Path(bpe_model).resolve() != (exp_dir / "bpe.model").resolve():
         shutil.copyfile(bpe_model, exp_dir / "bpe.model")
 
 

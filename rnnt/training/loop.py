@@ -287,13 +287,16 @@ class Trainer:
         """Measure the dev WER; returns what epochs.jsonl says about an epoch."""
         self._tell("eval_start", epoch)
         model = self.model if self.ema is None else self.ema.module
+        batch = self.options.batch
         result = evaluate(
             model,
             self.manifests["dev"],
             self.tokenizer,
-            self.options.batch.max_duration,
+            batch.max_duration,
             self.world,
             before_batch=self._leave_if_asked,
+            config=self.options.search,
+            num_workers=batch.num_workers,
         )
         self._tell("eval_end", epoch, result)
         self.log.info("epoch %d: dev %s, %.1f %% of labels are blank", epoch, result.summary, 100 * result.blank_share)

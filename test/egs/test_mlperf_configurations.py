@@ -22,7 +22,7 @@ TABLE = {
 
 
 def test_there_is_one_for_each_row():
-    assert {path.stem for path in FOLDER.glob("*.yaml")} == set(TABLE)
+    assert {path.stem for path in FOLDER.glob("[0-9]*.yaml")} == set(TABLE)
 
 
 @pytest.mark.parametrize("name", TABLE)
