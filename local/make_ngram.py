@@ -20,8 +20,8 @@ class NgramOptions:
     order: list[int] = option([2], "orders in tokens; a model each")
 
     def __post_init__(self):
-        if not self.order or any(not 1 <= n <= 6 for n in self.order):
-            raise ValueError("--order needs numbers from 1 to 6")
+        if not self.order or any(not 1 <= n <= 5 for n in self.order):
+            raise ValueError("--order needs numbers from 1 to 5")
 
 
 @program

@@ -10,6 +10,8 @@ features=
 perturb_speed=
 vocab_size=500
 token_type=bpe
+token_list=
+ngram_order=
 config=conf/train.yaml
 exp_dir=
 world_size=
@@ -32,7 +34,8 @@ experiment_options() {
   --features stored|onthefly  see prepare.sh --help (default: its own)
   --perturb-speed "FACTORS"   see prepare.sh --help (default: its own)
   --vocab-size N              tokens (default: $vocab_size)
-  --token-type bpe|char       what a token is; char needs no --vocab-size (default: $token_type)
+  --token-type bpe|char|file  what a token is; char and file need no --vocab-size (default: $token_type)
+  --token-list FILE, --ngram-order "N"  see prepare.sh --help (default: its own)
   --config FILE.yaml          configuration of the training (default: $config)
   --exp-dir DIR               folder of the model and results (default: exp/ and the name of the configuration)
   --world-size N              training processes, at most --micro-batches; the results are the same (default: as many as
@@ -61,6 +64,7 @@ TEXT
 begin_experiment() {
   dl_dir=$(from_caller "$1" "${dl_dir-}")
   import=$(sets_from_caller "$1" "${import-}")
+  token_list=$(from_caller "$1" "$token_list")
   config=$(from_caller "$1" "$config")
   "$here/../../../tools/setup.sh"
   . ./path.sh
@@ -77,7 +81,7 @@ begin_experiment() {
 # prepare VARIABLE...: call prepare.sh with the options of these names and of those that all recipes have.
 prepare() {
   local name options=()
-  for name in "$@" nj vocab_size token_type features perturb_speed; do
+  for name in "$@" nj vocab_size token_type token_list ngram_order features perturb_speed; do
     [ -z "${!name}" ] || options+=("--${name//_/-}" "${!name}")
   done
   ./prepare.sh "${options[@]}"
@@ -86,7 +90,7 @@ prepare() {
 # train: from the newest checkpoint on, if there is one.
 train() {
   local lang=data/lang_bpe_$vocab_size
-  [ "$token_type" != char ] || lang=data/lang_char
+  [ "$token_type" = bpe ] || lang=data/lang_$token_type
   train_set=${train_set:-$(first_set train "$(cat data/manifests/sets)")} || return 1
   dev_set=${dev_set:-$(first_set dev "$(cat data/manifests/sets)")} || return 1
   echo "training: $exp_dir/log/train.log"

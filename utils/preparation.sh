@@ -8,6 +8,8 @@ stop_stage=100
 nj=$(nproc)
 vocab_size=500
 token_type=bpe
+token_list=
+ngram_order="2 3"
 features=stored
 perturb_speed=
 subsampling_factor=4
@@ -21,7 +23,9 @@ preparation_options() {
   --stop-stage N     end after stage N (default: $stop_stage)
   --nj N             processes (default: $nj)
   --vocab-size "N"   tokens; several numbers make several models (default: $vocab_size)
-  --token-type bpe|char  what a token is; char needs no --vocab-size (default: $token_type)
+  --token-type bpe|char|file  what a token is; char and file need no --vocab-size (default: $token_type)
+  --token-list FILE  the tokens of --token-type file, one a line; docs/new_corpus.md (default: "$token_list")
+  --ngram-order "N"  orders of the token n-grams, 2 to 5 (default: "$ngram_order")
   --features stored|onthefly  compute the features in stage 3, or whenever they are needed (default: $features)
   --perturb-speed "FACTORS"  speeds of further copies of the training set, such as "0.9 1.1"
                      (default: "$perturb_speed")
@@ -49,7 +53,7 @@ preparation_stages() {
   2 noise manifests (this recipe has none)
   3 fbank features                   data/fbank
   4 noise fbank (this recipe has none)
-  5 SentencePiece model              data/lang_bpe_<vocab-size> or data/lang_char
+  5 SentencePiece model              data/lang_bpe_<vocab-size>, data/lang_char or data/lang_file
   6 validation, filtering, statistics  data/cuts
   7 n-gram of tokens                 data/lang_*
 TEXT
@@ -59,6 +63,7 @@ TEXT
 begin_preparation() {
   dl_dir=$(from_caller "$1" "${dl_dir-}")
   import=$(sets_from_caller "$1" "${import-}")
+  token_list=$(from_caller "$1" "$token_list")
   "$here/../../../tools/setup.sh"
   . ./path.sh
 }
@@ -105,12 +110,12 @@ prepare_shared() {
     --out data/fbank --sets $names --train-set "$train_set" --features "$features" --perturb-speed $perturb_speed \
     --nj "$nj"
   skip_stage 4 "noise fbank" "none asked for"
-  if [ "$token_type" = char ]; then
+  if [ "$token_type" != bpe ]; then
     vocab_size=
-    langs=(data/lang_char)
-    run_stage 5 "characters" data/lang_char \
+    langs=("data/lang_$token_type")
+    run_stage 5 "tokens" "${langs[0]}" \
       python3 "$RNNT_ROOT/local/train_bpe.py" --manifest-dir data/manifests --train-set "$train_set" \
-      --token-type char --out data/lang_char
+      --token-type "$token_type" --token-list "$token_list" --out "${langs[0]}"
   fi
   for size in $vocab_size; do
     langs+=("data/lang_bpe_$size")
@@ -124,6 +129,8 @@ prepare_shared() {
     --sets $names --bpe-model "${langs[0]}/bpe.model" --max-drop 5 \
     --subsampling-factor "$subsampling_factor"
   for lang in "${langs[@]}"; do
-    run_stage 7 "n-gram" "$lang" python3 "$RNNT_ROOT/local/make_ngram.py" --lang-dir "$lang" --order 2 3
+    # shellcheck disable=SC2086
+    run_stage 7 "n-gram" "$lang" \
+      python3 "$RNNT_ROOT/local/make_ngram.py" --lang-dir "$lang" --order $ngram_order
   done
 }

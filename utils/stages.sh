@@ -61,7 +61,7 @@ work_key() {
     else
       printf '%q\n' "${word#"${RNNT_ROOT-}"/}"
       case $word in
-        *.yaml | *.conf) [ ! -f "$word" ] || cksum <"$word" ;;
+        *.yaml | *.conf | *.txt) [ ! -f "$word" ] || cksum <"$word" ;;
       esac
     fi
   done

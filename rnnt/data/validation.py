@@ -181,8 +181,11 @@ def _unknown_characters(utterance, context):
     tokenizer = context.tokenizer
     if tokenizer.unk_id not in utterance.tokens:
         return None
-    unknown = sorted({c for c in utterance.text if tokenizer.unk_id in tokenizer.encode(c)})
-    return f"the BPE model does not know {' '.join(map(repr, unknown)) or 'some characters'} of {utterance.text[:80]!r}"
+    characters = set(utterance.text) - {" "}
+    unknown = {c for c in characters if tokenizer.unk_id in tokenizer.encode(c)}
+    if unknown in (set(), characters):  # the tokens are whole words
+        unknown = {word for word in utterance.text.split() if tokenizer.unk_id in tokenizer.encode(word)}
+    return f"no token for {' '.join(map(repr, sorted(unknown)))} of {utterance.text[:80]!r}"
 
 
 @rule("unreadable features")

@@ -63,3 +63,20 @@ def test_two_sizes_need_two_folders(recipe, program):
     with pytest.raises(SystemExit) as error:
         program("train_bpe").main(["--vocab-size", "14", "15", "--out", "data/lang"])
     assert error.value.code == 2
+
+
+def test_tokens_of_a_list(recipe, program, capsys):
+    (recipe / "words.txt").write_text("one\ntwo\nthree\n")
+    program("train_bpe").main(["--token-type", "file", "--token-list", "words.txt"])
+    tokenizer = Tokenizer.load("data/lang_file")
+    assert tokenizer.encode("three one") == [5, 3] and tokenizer.vocab_size == 6
+    assert (recipe / "data/lang_file/tokens.txt").read_text().splitlines()[3] == "▁one 3"
+    assert "data/lang_file: 6 tokens for 8 transcripts" in capsys.readouterr().out
+    for options in (
+        ["--token-type", "file"],
+        ["--token-list", "words.txt"],
+        ["--token-type", "file", "--vocab-size", "9"],
+    ):
+        with pytest.raises(SystemExit) as error:
+            program("train_bpe").main(options)
+        assert error.value.code == 2

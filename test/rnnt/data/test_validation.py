@@ -8,6 +8,7 @@ from lhotse.utils import fastcopy
 
 from rnnt.data.config import FeatureConfig
 from rnnt.data.validation import EXAMPLES, Context, Report, Utterance, ValidationConfig, find_fault
+from rnnt.text.token_list import build_model, read_token_list
 from rnnt.text.tokenizer import Tokenizer
 
 
@@ -76,6 +77,14 @@ def test_each_fault_is_named(cut, context, name):
 def test_unknown_characters_are_listed(cut, context):
     _, problem = find_fault(utterance_of(context, with_supervision(cut, text="one 9 qq")), context)
     assert "'9' 'q'" in problem
+
+
+def test_unknown_words_are_listed_where_tokens_are_words(cut, context, tmp_path):
+    (tmp_path / "list").write_text("one\ntwo\n")
+    (tmp_path / "bpe.model").write_bytes(build_model(read_token_list(tmp_path / "list")))
+    context = replace(context, tokenizer=Tokenizer.load(tmp_path))
+    name, problem = find_fault(utterance_of(context, with_supervision(cut, text="one three two")), context)
+    assert name == "unknown characters" and problem == "no token for 'three' of 'one three two'"
 
 
 def test_non_finite_features(cut, context):

@@ -13,7 +13,7 @@ def random_sentences(seed=0, tokens=40, sentences=300):
     return [[draw() for _ in range(rng.randint(0, 10))] for _ in range(sentences)]
 
 
-@pytest.mark.parametrize("order", [1, 2, 3, 4])
+@pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
 def test_probabilities_sum_to_one_after_every_context(order):
     model = estimate(random_sentences(), order, ["never"])
     predicted = [gram[0] for gram in model.entries if len(gram) == 1 and gram != (BOS,)]
