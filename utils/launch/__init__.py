@@ -12,5 +12,6 @@ scheduler     the backend of schedulers: submit, wait, report, cancel
 slurm, grid_engine  what differs among them
 batch_script  the script that a scheduler runs
 job_files     where the files of such a job lie
+ssh           the backend of hosts reached by ssh
 program       what every backend shares: picking jobs, reporting, exit status
 """

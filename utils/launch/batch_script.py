@@ -115,10 +115,7 @@ def render(request, jobs, files, dialect):
         "LOG": log,
         "COMMAND": command,
         "MARK": mark,
-        # Schedulers may pass on none of the caller's variables but PATH.
-        "EXPORTS": "\n".join(
-            f"export {name}={single_quoted(value)}" for name, value in sorted(os.environ.items()) if _ours(name)
-        ),
+        "EXPORTS": exports(),
     }
     values.update(dialect)
     text = _TEMPLATE
@@ -131,5 +128,7 @@ def render(request, jobs, files, dialect):
     return head + log + middle + command + tail
 
 
-def _ours(name):
-    return name.startswith("RNNT_") and name.replace("_", "").isalnum()
+def exports():
+    """Shell text that sets this toolkit's own variables as they are here: little else travels with a job."""
+    ours = sorted(name for name in os.environ if name.startswith("RNNT_") and name.replace("_", "").isalnum())
+    return "\n".join(f"export {name}={single_quoted(os.environ[name])}" for name in ours)

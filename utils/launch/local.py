@@ -24,7 +24,7 @@ def run(request, jobs):
     """Run the jobs; return `(outcomes, cancelled)`. Outcomes stand in the order of the jobs."""
     limit, shares = _concurrency(request, len(jobs))
     threads = positive_option(request, "num_threads", 1)
-    return _Runner(jobs, limit, shares, threads).run()
+    return Runner(jobs, limit, shares, threads).run()
 
 
 def _concurrency(request, number):
@@ -57,19 +57,25 @@ def _bash(command):
     return text, ["bash", "-c", 'eval "$@"', "bash"] + words
 
 
-class _Runner:
-    def __init__(self, jobs, limit, shares, threads):
+class Runner:
+    """Runs jobs as processes of this machine, at most `limit` at a time.
+
+    `places`, where given, are handed to the jobs, one each: here lists of GPUs.
+    """
+
+    def __init__(self, jobs, limit, places, threads):
         self.waiting = list(reversed(jobs))
         self.order = [job.log for job in jobs]
         self.limit = limit
-        self.free_shares = list(shares) if shares else None
+        self.free_places = list(places) if places else None
         self.threads = threads
-        self.running = {}  # process id: (job, log descriptor, start time, share)
+        self.running = {}  # process id: (job, log descriptor, start time, place, process)
         self.outcomes = {}
         self.cancelled = False
         self.cancel_time = 0.0
 
     def run(self):
+        """Run all; return `(outcomes, cancelled)`."""
         old = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)}
         for s in old:
             # nohup asks for a deaf process; an ignored SIGINT only says that a script put us in the background.
@@ -99,53 +105,67 @@ class _Runner:
         if not self.cancelled:
             self.cancelled = True
             self.cancel_time = now
-            stop = signal.SIGTERM
+            stop = None
             signal.alarm(GRACE)
         elif now - self.cancel_time < ONE_REQUEST:
             return
         else:
             stop = signal.SIGKILL
-        for pid in list(self.running):
-            self._kill(pid, stop)
+        for *_, process in list(self.running.values()):
+            if stop is None:
+                self.ask_to_end(process)
+            else:
+                self.kill(process, stop)
 
     @staticmethod
-    def _kill(pid, number):
-        # Each job leads a process group of its own, so that its children end with it.
+    def kill(process, number):
+        """Send a signal to a job: it leads a process group of its own, so that its children end with it."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, number)
+            os.killpg(process.pid, number)
 
-    def _start(self, job):
-        text, argv = _bash(job.command)
-        descriptor = joblog.begin(job.log, text)
+    def ask_to_end(self, process):
+        """Tell a job that it is cancelled and has `GRACE` seconds."""
+        self.kill(process, signal.SIGTERM)
+
+    def spawn(self, command, place, descriptor):
+        """Start a command in a session of its own, its output going to `descriptor`."""
         environment = dict(os.environ)
-        share = None
-        if self.free_shares is not None:
-            share = self.free_shares.pop()
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(share)
-        process = subprocess.Popen(
-            argv,
+        if place is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(place)
+        return subprocess.Popen(
+            _bash(command)[1],
             stdin=subprocess.DEVNULL,
             stdout=descriptor,
             stderr=descriptor,
             env=environment,
             start_new_session=True,
         )
+
+    def reason(self, code, place):
+        """What there is to say of a failed job besides its exit status."""
+        return ""
+
+    def _start(self, job):
+        descriptor = joblog.begin(job.log, _bash(job.command)[0])
+        place = self.free_places.pop(0) if self.free_places is not None else None
+        process = self.spawn(job.command, place, descriptor)
         # The runner itself waits for all processes; this one shall not be waited for by its object.
         process.returncode = 0
-        self.running[process.pid] = (job, descriptor, time.time(), share)
+        self.running[process.pid] = (job, descriptor, time.time(), place, process)
         if self.cancelled:
-            self._kill(process.pid, signal.SIGTERM)
+            self.ask_to_end(process)
 
     def _reap(self):
         pid, status = os.wait()
         if pid not in self.running:
             return
-        job, descriptor, started, share = self.running.pop(pid)
-        if share is not None:
-            self.free_shares.append(share)
+        job, descriptor, started, place, _ = self.running.pop(pid)
+        if place is not None:
+            self.free_places.append(place)
         if os.WIFSIGNALED(status):
             outcome = Outcome(job, 128 + os.WTERMSIG(status), os.WTERMSIG(status))
         else:
-            outcome = Outcome(job, os.WEXITSTATUS(status), 0)
+            code = os.WEXITSTATUS(status)
+            outcome = Outcome(job, code, 0, self.reason(code, place))
         joblog.end(descriptor, outcome, time.time() - started, self.threads)
         self.outcomes[job.log] = outcome
