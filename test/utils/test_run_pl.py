@@ -208,7 +208,8 @@ def test_runs_on_other_pythons(tmp_path, version):
 
 
 def test_start_loads_little():
-    code = f"import sys; sys.path.insert(0, {str(RUN_PL.parent)!r}); import launch.program, launch.slurm, launch.grid_engine, launch.ssh"
+    modules = "launch.program, launch.local, launch.slurm, launch.grid_engine, launch.ssh"
+    code = f"import sys; sys.path.insert(0, {str(RUN_PL.parent)!r}); import {modules}"
     listing = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True
     ).stderr

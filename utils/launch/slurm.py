@@ -61,6 +61,11 @@ _AGAIN = f"""\
 _RUN_STEP = """\
 _job_rank() {
   _job_in_step=1
+  if [ "$SLURM_NTASKS" -gt 1 ]; then
+    # As torchrun has it.
+    export RANK=$SLURM_PROCID WORLD_SIZE=$SLURM_NTASKS LOCAL_RANK=$SLURM_LOCALID
+    export LOCAL_WORLD_SIZE=${SLURM_NTASKS_PER_NODE:-1}
+  fi
   _job_watch _job_run
   _job_status=$?
   @MARK_RANK@

@@ -30,6 +30,7 @@ set -m
 job=$!
 { cat >/dev/null; kill -TERM -- "-$job"; sleep @GRACE@; kill -KILL -- "-$job"; } <&3 >/dev/null 2>&1 &
 guard=$!
+set +m
 exec 3<&-
 wait "$job"
 status=$?
