@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from rnnt.data.config import read_feature_config
-from rnnt.data.loading import FeatureLoader
 from rnnt.errors import UserError
 from rnnt.files import atomic_path
 
@@ -47,6 +46,8 @@ class CutManifest:
 
     def feature_loader(self, augment_config=None, fill_F=None):
         """The `FeatureLoader` of its cuts, with the front-end that the features.json beside it describes."""
+        from rnnt.data.loading import FeatureLoader  # which reads manifests of noise
+
         return FeatureLoader(read_feature_config(self.path.with_name("features.json")), augment_config, fill_F)
 
     def __getstate__(self):

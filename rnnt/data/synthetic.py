@@ -128,6 +128,4 @@ class SyntheticFeatures:
         # Pieces of one block of noise: drawing anew would take longer than all else in the loader.
         first = int(cut.tokens.sum() * 7919) % len(self.noise_TF)
         x_TF = self.pattern_VF[token_T] + self.noise_TF[(first + np.arange(frames)) % len(self.noise_TF)]
-        if self.augment_config is not None:
-            augment(x_TF, self.fill_F, self.augment_config, generator)
-        return x_TF
+        return x_TF if self.augment_config is None else augment(x_TF, self.fill_F, self.augment_config, generator)
