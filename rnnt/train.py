@@ -2,6 +2,7 @@
 
     train.py --config conf/train.yaml --exp-dir exp/lstm                       one process
     train.py --config conf/train.yaml --exp-dir exp/lstm --world-size 4        four processes on this machine
+    srun --ntasks-per-node 8 train.py --config ...                             many machines, in a Slurm job
     torchrun --nnodes 2 --nproc-per-node 8 -m rnnt.train --config ...          many machines
 
 Started again with the same --exp-dir it continues by itself, in the middle of an epoch too. SIGTERM, SIGUSR1 and
@@ -85,7 +86,7 @@ def run(options, observers, interruption):
         return
     model.set_feature_statistics(sources.mean_F, sources.std_F)
 
-    world = join_world(train.device)
+    world = join_world(train.device, train.master_port, train.dist_timeout)
     if train.use_fp16 and world.device.type == "cpu":
         raise UserError("--use-fp16 needs a GPU; on a CPU use --use-bf16, or neither")
     log = set_up_log(train.exp_dir, world.is_main)
@@ -93,6 +94,9 @@ def run(options, observers, interruption):
     configs = {**vars(options), "model": model_config, "loss": loss, "features": features}
     if world.is_main:
         write_experiment(train.exp_dir, configs, sources.bpe_model)
+    if world.size > 1:
+        for rank, description in enumerate(world.roster):
+            log.info("rank %d of %d: %s", rank, world.size, description)
     log.info(
         "%d process(es) on %s, %s, %d threads each", world.size, world.device, train.precision, torch.get_num_threads()
     )

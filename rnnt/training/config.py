@@ -36,8 +36,9 @@ class TrainConfig:
     stop_at_wer: float = option(0.0, "end training when the dev WER reaches this many percent; 0: make all epochs")
     max_updates: int = option(0, "end training after that many updates, as for a trial; 0: make all epochs")
     start_epoch: int = option(0, "continue from epoch-(N-1).pt; 0: from the newest checkpoint, if there is one")
-    world_size: int = option(1, "processes on this machine; torchrun's variables take precedence")
-    master_port: int = option(0, "port where the processes meet; 0: a free one")
+    world_size: int = option(1, "processes on this machine; torchrun and srun take precedence")
+    master_port: int = option(0, "port where the processes meet; 0: a free one, under srun one that the job tells")
+    dist_timeout: int = option(600, "seconds after which processes that do not come or fall silent end the others")
     device: str = option("auto", "where to compute; auto: a GPU if there is one", choices=["auto", "cpu", "cuda"])
     threads: int = option(0, "CPU threads of each process; 0: cores / processes")
     accum_grad: int = option(1, "micro-batches per process that make one update")
@@ -58,7 +59,8 @@ class TrainConfig:
     def __post_init__(self):
         if self.use_fp16 and self.use_bf16:
             raise ValueError("--use-fp16 and --use-bf16 exclude each other")
-        for name in ("num_epochs", "world_size", "accum_grad", "save_every_n", "keep_last_k", "log_interval"):
+        for name in ("num_epochs", "world_size", "accum_grad", "save_every_n", "keep_last_k", "log_interval",
+                     "dist_timeout"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1")
         if not 0 <= self.ema_decay < 1:

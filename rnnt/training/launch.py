@@ -10,6 +10,7 @@ from multiprocessing import resource_tracker
 
 from rnnt.errors import UserError
 from rnnt.training.interruption import INTERRUPTED, Interrupted, Interruption, exit_status
+from rnnt.training.place import find_place
 
 GRACE = 10  # seconds in which the other processes may end by themselves when one has ended badly
 
@@ -26,9 +27,9 @@ def launch(function, arguments, world_size, port=0):
 
     `interruption` is the `Interruption` of the process. Where the function ends with `Interrupted` the program ends
     with its status. When one process ends badly the others are ended too, and `UserError` names it. Under torchrun
-    (WORLD_SIZE is set) the processes exist already and `world_size` is not looked at.
+    or `srun` the processes exist already and `world_size` is not looked at.
     """
-    if world_size > 1 and "WORLD_SIZE" not in os.environ:
+    if world_size > 1 and find_place() is None:
         _launch_many(function, arguments, world_size, port or free_port())
         return
     with Interruption() as interruption:
@@ -40,6 +41,13 @@ def _run(function, arguments, interruption):
         function(*arguments, interruption)
     except Interrupted as error:
         raise SystemExit(error.status) from None
+    except Exception as error:
+        from rnnt.training.distributed import explain_failure
+
+        better = explain_failure(error)
+        if better is error:
+            raise
+        raise better from error
     finally:
         from rnnt.training.distributed import leave_world
 

@@ -78,7 +78,6 @@ LAST = {"keep_last_k": 99, "save_every_n": 1}
         pytest.param(signal.SIGINT, 130, {}, True, marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 99, {"world_size": 2}, False, marks=pytest.mark.slow),
         pytest.param(signal.SIGUSR1, 99, {"world_size": 2, "num_workers": 1}, True, marks=pytest.mark.slow),
-        pytest.param(signal.SIGINT, 130, {"world_size": 2}, True, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_leads_to_a_checkpoint_from_which_it_goes_on(tmp_path, toy_argv, number, status, options, to_group):

@@ -122,6 +122,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_all_ranks_begin_with_the_same_weights_and_average(tmp_path, toy_argv):
     (tmp_path / "ranks.py").write_text(SCRIPT)
     command = [sys.executable, str(tmp_path / "ranks.py"), *toy_argv(tmp_path, world_size=2, ema_decay=DECAY)]
