@@ -11,12 +11,17 @@ class ModelConfig:
 
     encoder: str = option(
         "lstm",
-        "lstm: convolutions, then LSTM layers in sums; stacked_lstm: joined frames and plain LSTM layers, as in MLPerf",
-        choices=["lstm", "stacked_lstm"],
+        "lstm: LSTM layers in sums; deep_lstm: with projection, feed-forward layers and normalisation; stacked_lstm: "
+        "joined frames and plain LSTM layers, as in MLPerf; conformer: attention and convolution",
+        choices=["lstm", "deep_lstm", "stacked_lstm", "conformer"],
     )
     encoder_dim: int = option(512, "width of the encoder's output (D)")
-    encoder_layers: int = option(4, "recurrent layers of the encoder")
-    encoder_bidirectional: bool = option(False, "read the utterance in both directions (not for streaming)")
+    encoder_layers: int = option(4, "layers of the encoder")
+    encoder_bidirectional: bool = option(False, "lstm: read the utterance in both directions (not for streaming)")
+    encoder_hidden_dim: int = option(1024, "deep_lstm: cells of a layer, projected to --encoder-dim, which is less")
+    feedforward_dim: int = option(2048, "deep_lstm, conformer: inner width of the feed-forward layers")
+    attention_heads: int = option(8, "conformer: heads, which share --encoder-dim")
+    conv_kernel: int = option(31, "conformer: frames that its convolutions see, an odd number")
     subsampling_factor: int = option(4, "input frames per encoder frame; 6: stacked_lstm only", choices=[2, 4, 6, 8])
     subsampling_channels: int = option(32, "channels of the subsampling convolutions")
     layers_before_stacking: int = option(2, "layers of stacked_lstm before the last two-fold joining of frames")
@@ -38,6 +43,9 @@ class ModelConfig:
         for name in (
             "encoder_dim",
             "encoder_layers",
+            "feedforward_dim",
+            "attention_heads",
+            "conv_kernel",
             "predictor_dim",
             "predictor_layers",
             "context_size",
@@ -45,8 +53,16 @@ class ModelConfig:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1")
+        if self.encoder_bidirectional and self.encoder != "lstm":
+            raise ValueError("--encoder-bidirectional is for --encoder lstm")
         if self.encoder_bidirectional and self.encoder_dim % 2:
             raise ValueError("--encoder-dim must be even for a bidirectional encoder")
+        if self.encoder == "deep_lstm" and self.encoder_hidden_dim <= self.encoder_dim:
+            raise ValueError("--encoder-hidden-dim must be larger than --encoder-dim, to which it is projected")
+        if self.encoder == "conformer" and self.encoder_dim % (2 * self.attention_heads):
+            raise ValueError("--encoder-dim must be a multiple of twice --attention-heads")
+        if self.conv_kernel % 2 == 0:
+            raise ValueError("--conv-kernel must be odd")
         for name in ("dropout", "predictor_dropout", "joiner_dropout"):
             if not 0 <= (getattr(self, name) or 0) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be in [0, 1)")
@@ -55,8 +71,6 @@ class ModelConfig:
         if self.encoder == "stacked_lstm":
             if not 1 <= self.layers_before_stacking < self.encoder_layers:
                 raise ValueError("--layers-before-stacking must be at least 1 and less than --encoder-layers")
-            if self.encoder_bidirectional:
-                raise ValueError("--encoder stacked_lstm has one direction only")
         elif self.subsampling_factor == 6:
             raise ValueError("--subsampling-factor 6 is for --encoder stacked_lstm; the others take 2, 4 or 8")
         if self.vocab_size and not 0 <= self.blank_id < self.vocab_size:

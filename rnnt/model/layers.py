@@ -14,6 +14,14 @@ class Linear(nn.Linear):
         return projection(x, self.weight, self.bias)
 
 
+class FeedForward(nn.Sequential):
+    """Two linear layers with SiLU between; dropout after both. (..., D) -> (..., D)."""
+
+    def __init__(self, dim, hidden_dim, dropout):
+        inner = Linear(dim, hidden_dim), nn.SiLU(), nn.Dropout(dropout)
+        super().__init__(*inner, Linear(hidden_dim, dim), nn.Dropout(dropout))
+
+
 class TimeSharedDropout(nn.Module):
     """Dropout that drops a channel of an utterance at all frames alike.
 
