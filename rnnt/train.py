@@ -74,7 +74,8 @@ def run(options, observers, interruption):
     backend = usable_backend(options.loss.loss_backend)
     set_threads(train.threads, train.world_size)
     if train.print_model and options.model.num_features and options.model.vocab_size:
-        print_model(Transducer(options.model, options.loss))  # neither data nor tokenizer is needed
+        with torch.device("meta"):  # shapes without memory; neither data nor tokenizer is needed
+            print_model(Transducer(options.model, options.loss))
         return
     sources = open_sources(options)
     features, tokenizer, manifests = sources.features, sources.tokenizer, sources.manifests

@@ -3,7 +3,7 @@
 from torch import nn
 
 from rnnt.model.layers import FeedForward, TimeSharedDropout
-from rnnt.model.lstm import init_lstm
+from rnnt.model.lstm import init_lstm_uniform
 from rnnt.model.masking import valid_mask
 from rnnt.model.subsampling import ConvSubsampling
 
@@ -19,7 +19,7 @@ class DeepLSTMLayer(nn.Module):
         dim, hidden = config.encoder_dim, config.encoder_hidden_dim
         self.lstm_norm = nn.LayerNorm(dim)
         self.lstm = nn.LSTM(dim, hidden, proj_size=dim, batch_first=True)
-        init_lstm(self.lstm)
+        init_lstm_uniform(self.lstm, scale=1.0)
         self.dropout = TimeSharedDropout(config.dropout)
         self.feed_forward_norm = nn.LayerNorm(dim)
         self.feed_forward = FeedForward(dim, config.feedforward_dim, config.dropout)

@@ -9,7 +9,7 @@ from rnnt.model.subsampling import ConvSubsampling
 
 
 def init_lstm(lstm):
-    """Xavier input weights and projections, orthogonal recurrent weights, forget gates open.
+    """Xavier input weights, orthogonal recurrent weights, forget gates open.
 
     Sources: Jozefowicz et al. 2015 (forget bias 1); Saxe et al. 2014, https://arxiv.org/abs/1312.6120 (orthogonal).
     """
@@ -18,8 +18,6 @@ def init_lstm(lstm):
             nn.init.zeros_(parameter)
             if "bias_ih" in name:
                 nn.init.ones_(parameter.data.chunk(4)[1])
-        elif "weight_hr" in name:
-            nn.init.xavier_uniform_(parameter)
         else:
             for gate in parameter.data.chunk(4):
                 nn.init.orthogonal_(gate) if "weight_hh" in name else nn.init.xavier_uniform_(gate)
