@@ -114,9 +114,10 @@ def main(argv=None):
         recordings, supervisions = manifests.setdefault(name, ([], []))
         for path in paths:
             more = read_source(path, name, options)
-            clash = {item.id for item in recordings} & {item.id for item in more[0]}
-            if clash:
-                raise UserError(f"{path}: recording {min(clash)} is already in another source of {name}")
+            for what, old, new in zip(("recording", "utterance"), (recordings, supervisions), more):
+                clash = {item.id for item in old} & {item.id for item in new}
+                if clash:
+                    raise UserError(f"{path}: {what} {min(clash)} is already in another source of {name}")
             recordings += more[0]
             supervisions += more[1]
     if options.hold_out:

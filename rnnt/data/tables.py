@@ -4,7 +4,7 @@ import gzip
 import json
 from pathlib import Path
 
-from rnnt.data.utterances import Spoken, parse_seconds, read_lines, resolve
+from rnnt.data.utterances import Spoken, check_times, parse_seconds, read_lines, resolve
 from rnnt.errors import UserError
 
 COLUMNS = ("audio", "text", "id", "speaker", "start", "end")
@@ -90,7 +90,8 @@ def first_object(path):
 def read_lhotse(path):
     """`(recordings, supervisions)`, lists of lhotse objects, of a manifest of cuts, recordings or supervisions.
 
-    Recordings and supervisions stand side by side in files whose names differ in that word only.
+    Recordings and supervisions stand side by side in files whose names differ in that word only. Raises `UserError`
+    naming file and line.
     """
     from lhotse import CutSet, RecordingSet, SupervisionSet
 
@@ -98,7 +99,12 @@ def read_lhotse(path):
     try:
         if first.get("type", "").endswith("Cut"):
             recordings, supervisions = CutSet.from_file(path).decompose()[:2]
-            return list(recordings), list(supervisions)
+            if recordings is None or supervisions is None:
+                raise UserError(f"{path}: its cuts have no {'audio' if recordings is None else 'supervisions'}")
+            recordings, supervisions = list(recordings), list(supervisions)
+            # Once taken apart, nothing says which line an item comes from.
+            check_lhotse(recordings, supervisions, lambda item, _: f"{path}: {item.id}")
+            return recordings, supervisions
         kinds = ("recordings", "supervisions")
         paths = [path.with_name(path.name.replace("supervisions", kind).replace("recordings", kind)) for kind in kinds]
         if paths[0] == paths[1]:
@@ -106,6 +112,35 @@ def read_lhotse(path):
         for other in paths:
             if not other.is_file():
                 raise UserError(f"{other}: no such file; recordings and supervisions stand side by side")
-        return list(RecordingSet.from_file(paths[0])), list(SupervisionSet.from_file(paths[1]))
+        recordings, supervisions = list(RecordingSet.from_file(paths[0])), list(SupervisionSet.from_file(paths[1]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a manifest that lhotse reads ({' '.join(str(error).split())})") from None
+    check_lhotse(
+        recordings, supervisions, lambda item, number: f"{paths[hasattr(item, 'recording_id')]}:{number}: {item.id}"
+    )
+    return recordings, supervisions
+
+
+def check_lhotse(recordings, supervisions, where):
+    """Raise `UserError` on audio that is not there or has several channels, on ids used twice, on times out of range.
+
+    `where(item, number)` names an item, the `number`-th of its kind.
+    """
+    lengths, seen = {}, set()
+    for number, recording in enumerate(recordings, 1):
+        if recording.id in lengths:
+            raise UserError(f"{where(recording, number)}: this recording is there twice; remove one")
+        lengths[recording.id] = recording.duration
+        if recording.num_channels != 1:
+            raise UserError(f"{where(recording, number)}: {recording.num_channels} channels; write one file a channel")
+        for source in recording.sources:
+            if source.type == "file" and not Path(source.source).is_file():
+                raise UserError(f"{where(recording, number)}: {source.source}: no such audio file")
+    for number, supervision in enumerate(supervisions, 1):
+        place = where(supervision, number)
+        if supervision.id in seen:
+            raise UserError(f"{place}: this utterance is there twice; remove one")
+        seen.add(supervision.id)
+        if supervision.recording_id not in lengths:
+            raise UserError(f"{place}: recording {supervision.recording_id} is not among the recordings")
+        check_times(place, supervision.start, supervision.end, lengths[supervision.recording_id])

@@ -142,11 +142,14 @@ def make_manifests(utterances, audio_dir, num_jobs=1):
     return recordings, supervisions
 
 
+def check_times(where, start, end, duration):
+    """Raise `UserError` when start and end, in seconds, are not inside a recording of `duration` seconds."""
+    if start < 0 or end > duration + TIME_TOLERANCE or start >= end:
+        raise UserError(f"{where} is from {start:g} to {end:g} s; the recording has {duration:g} s")
+
+
 def _within(spoken, duration):
     """The utterance with an end, inside its recording of `duration` seconds."""
     end = duration if spoken.end is None else spoken.end
-    if end > duration + TIME_TOLERANCE or spoken.start >= end:
-        raise UserError(
-            f"{spoken.where}: {spoken.id} is from {spoken.start:g} to {end:g} s; the recording has {duration:g} s"
-        )
+    check_times(f"{spoken.where}: {spoken.id}", spoken.start, end, duration)
     return replace(spoken, end=min(end, duration))

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from lhotse import CutSet, RecordingSet, SupervisionSet
+from lhotse.serialization import SequentialJsonlWriter
+from lhotse.utils import fastcopy
 
 from rnnt.data.audio import write_audio
 
@@ -71,6 +74,47 @@ def test_two_sources_make_one_set(kaldi, tmp_path, load, program, capsys):
         load("train=kaldi", "train=more")
     assert "more: recording rec-a is already in another source of train" in capsys.readouterr().err
     assert set(load("train=kaldi", "dev=more")) == {"train", "dev"}
+
+
+def test_one_utterance_in_two_sources(kaldi, tmp_path, load, capsys):
+    more = write_kaldi(tmp_path / "more")
+    for name in ("wav.scp", "segments"):
+        (more / name).write_text((more / name).read_text().replace("rec-", "other-").replace("wav/other-", "wav/rec-"))
+    with pytest.raises(SystemExit):
+        load("train=kaldi", "train=more")
+    assert "more: utterance a-1 is already in another source of train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name, rate, options",
+    [
+        ("a.flac", 16000, {"subtype": "PCM_24"}),
+        ("a.ogg", 8000, {"format": "OGG", "subtype": "OPUS"}),
+        ("a.ogg", 22050, {"format": "OGG", "subtype": "VORBIS"}),
+        ("a.wav", 8000, {"subtype": "ULAW"}),
+        ("a.wav", 44100, {"subtype": "FLOAT"}),
+        ("a.mp3", 16000, {"format": "MP3"}),
+    ],
+)
+def test_formats_and_rates(tmp_path, monkeypatch, load, name, rate, options):
+    """What soundfile reads is imported, and read back at 16 kHz once it is resampled."""
+    monkeypatch.chdir(tmp_path)
+    soundfile.write(tmp_path / name, 0.1 * np.sin(np.arange(rate) / 5), rate, **options)
+    (tmp_path / "t.tsv").write_text(f"audio\ttext\n{name}\tone\n")
+    (found,) = load("train=t.tsv")["train"].values()
+    (recording,) = RecordingSet.from_file("data/manifests/train_recordings.jsonl.gz")
+    assert recording.sampling_rate == rate and found.duration == pytest.approx(1.0, abs=0.06)
+    assert recording.resample(16000).load_audio().shape == (1, round(16000 * recording.duration))
+
+
+def test_several_channels_are_named(tmp_path, monkeypatch, load, capsys):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write(tmp_path / "two.flac", np.zeros((800, 2)), RATE)
+    (tmp_path / "t.tsv").write_text("audio\ttext\ntwo.flac\tone\n")
+    with pytest.raises(SystemExit):
+        load("train=t.tsv")
+    error = capsys.readouterr().err
+    assert "t.tsv:2: " in error and "two.flac: 2 channels; write one file a channel" in error
 
 
 def test_commands_run_only_when_allowed(kaldi, load, capsys):
@@ -178,6 +222,35 @@ def test_lhotse_manifests(kaldi, load, capsys):
     with pytest.raises(SystemExit):
         load("train=m/x_supervisions.jsonl.gz")
     assert "m/x_recordings.jsonl.gz: no such file" in capsys.readouterr().err
+
+
+def test_faults_of_lhotse_manifests_name_file_and_line(kaldi, load, capsys):
+    load("train=kaldi")
+    for kind in ("recordings", "supervisions"):
+        Path(f"data/manifests/train_{kind}.jsonl.gz").rename(f"x_{kind}.jsonl.gz")
+    recordings = list(RecordingSet.from_file("x_recordings.jsonl.gz"))
+    supervisions = list(SupervisionSet.from_file("x_supervisions.jsonl.gz"))
+    late = fastcopy(supervisions[1], start=5.0)
+    lost = fastcopy(recordings[1], sources=[fastcopy(recordings[1].sources[0], source="none.wav")])
+    stereo = fastcopy(recordings[1], channel_ids=[0, 1])
+    for new_recordings, new_supervisions, message in (
+        (
+            recordings,
+            [supervisions[0], late],
+            "x_supervisions.jsonl.gz:2: a-2 is from 5 to 5.6 s; the recording has 1 s",
+        ),
+        (recordings, supervisions + supervisions[:1], "x_supervisions.jsonl.gz:4: a-1: this utterance is there twice"),
+        (recordings[:1], supervisions, "x_supervisions.jsonl.gz:3: b-1: recording rec-b is not among"),
+        ([recordings[0], lost], supervisions, "x_recordings.jsonl.gz:2: rec-b: none.wav: no such audio file"),
+        ([recordings[0], stereo], supervisions, "x_recordings.jsonl.gz:2: rec-b: 2 channels"),
+    ):
+        for kind, items in (("recordings", new_recordings), ("supervisions", new_supervisions)):
+            with SequentialJsonlWriter(f"x_{kind}.jsonl.gz") as writer:
+                for item in items:
+                    writer.write(item)
+        with pytest.raises(SystemExit):
+            load("train=x_recordings.jsonl.gz")
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("segments", [True, False])

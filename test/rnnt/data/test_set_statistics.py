@@ -1,10 +1,13 @@
+import tracemalloc
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from rnnt.data.plots import write_plots
 from rnnt.data.set_statistics import SetStatistics, statistics_lines
+from rnnt.data.validation import RULES, Context, Utterance, ValidationConfig
 from rnnt.files import atomic_path
 
 NAMES = ["<blk>", "<unk>", "a", "b", "c"]
@@ -42,12 +45,19 @@ def test_lines(sets):
     assert lines[-1].endswith("special ones counted: 2 of 5")
 
 
-def test_eight_bytes_an_utterance():
+def test_about_a_hundred_bytes_an_utterance():
+    """What stage 6 keeps of each: the hash of its id, its duration and its number of tokens."""
+    number = 50_000
+    ids = {f"speaker-{i:07d}-chapter" for i in range(number)}
+    context = Context(ValidationConfig(), None, None)
     statistics = SetStatistics()
-    for _ in range(1000):
-        statistics.add(2.0, "s", "a", [2])
-    assert statistics.durations.itemsize + statistics.tokens.itemsize == 8
-    assert len(statistics.speakers) == len(statistics.pieces) == len(statistics.characters) == 1
+    tracemalloc.start()
+    for key in ids:
+        assert RULES["duplicate id"](Utterance(SimpleNamespace(id=key), None, None), context) is None
+        statistics.add(2.0, f"s{hash(key) % 100}", "a b", [2, 3])
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert used / number < 120
 
 
 def test_pictures(sets, tmp_path):
