@@ -19,7 +19,7 @@ from rnnt.model.config import LossConfig, ModelConfig
 from rnnt.optim.config import OptimConfig
 from rnnt.options import make_parser, parse, to_dict
 from rnnt.search.config import SearchConfig
-from rnnt.training.config import TrainConfig
+from rnnt.training.config import MllogConfig, TrainConfig
 from rnnt.training.launch import launch
 
 
@@ -35,9 +35,20 @@ class Options:
     optim: OptimConfig
     search: SearchConfig
     synthetic: SyntheticConfig
+    mllog: MllogConfig
 
 
-CLASSES = [TrainConfig, BatchConfig, AugmentConfig, ModelConfig, LossConfig, OptimConfig, SearchConfig, SyntheticConfig]
+CLASSES = [
+    TrainConfig,
+    BatchConfig,
+    AugmentConfig,
+    ModelConfig,
+    LossConfig,
+    OptimConfig,
+    SearchConfig,
+    SyntheticConfig,
+    MllogConfig,
+]
 
 
 def print_model(model):
@@ -122,7 +133,12 @@ def main(argv=None):
     """Entry of `train.py`."""
     objects, _ = parse(make_parser(__doc__, *CLASSES), CLASSES, argv)
     options = Options(*objects)
-    launch(run, (options, ()), options.train.world_size, options.train.master_port)
+    observers = []
+    if options.mllog.mllog:
+        from rnnt.training.mllog import MlperfLog
+
+        observers.append(MlperfLog(options.mllog, options))
+    launch(run, (options, observers), options.train.world_size, options.train.master_port)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ class SyntheticManifest:
         self._seed = [seed, sum(name.encode())]
         generator = np.random.default_rng(self._seed)
         drawn = np.interp(100 * generator.random(number), *percentiles)
-        self.durations = (np.maximum(scale * drawn, 0.1)).astype(np.float32)
+        self.durations = (np.maximum(scale * drawn, 0.01)).astype(np.float32)
         rates = rate * np.maximum(1 + RATE_SPREAD * generator.standard_normal(number), 0.3)
         self._num_tokens = np.maximum(np.rint(self.durations * rates), 1).astype(np.int32)
         self._labels = np.array([i for i in range(tokenizer.vocab_size) if i != tokenizer.blank_id])

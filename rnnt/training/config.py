@@ -72,3 +72,15 @@ class TrainConfig:
     def precision(self):
         """fp32, fp16 or bf16."""
         return "fp16" if self.use_fp16 else "bf16" if self.use_bf16 else "fp32"
+
+
+@dataclass(frozen=True)
+class MllogConfig:
+    """Log of an MLPerf run."""
+
+    mllog: bool = option(False, "write the `:::MLLOG` lines of MLPerf Training to the output")
+    mllog_org: str = option("unnamed", "who ran it")
+    mllog_platform: str = option("", "the system it ran on (default: name of the machine)")
+    mllog_division: str = option("open", "division of the rules", choices=["closed", "open"])
+    mllog_status: str = option("research", "kind of system", choices=["onprem", "cloud", "preview", "research"])
+    mllog_cache_cleared: bool = option(False, "say that the page cache was cleared before")

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from rnnt.data.config import AugmentConfig, FeatureConfig
+from rnnt.data.perturb import draw_ratio
 from rnnt.options import make_parser, parse
 from rnnt.train import CLASSES, Options
 
@@ -37,3 +40,21 @@ def test_says_what_the_table_says(name):
     assert options.loss.loss == "full" and options.train.stop_at_wer == 5.8
     augment = options.augment
     assert (augment.num_feature_masks, augment.features_mask_size, augment.num_frame_masks) == (2, 20, 10)
+    assert (augment.frames_mask_size, augment.max_frames_mask_fraction) == (10000, 0.3)
+    assert augment.perturb_speed_on_the_fly == "0.87-1.18" and options.batch.max_duration_utt == 16.7
+    assert (options.search.max_sym_per_frame, options.search.max_sym_per_utt) == (30, 300)
+    assert options.search.decoding_method == "greedy_search"
+
+
+def test_front_end():
+    [features], _ = parse(make_parser("", FeatureConfig), [FeatureConfig], ["--config", str(FOLDER / "fbank.yaml")])
+    assert (features.frontend, features.sampling_rate, features.num_mel_bins) == ("slaney_log_mel", 16000, 80)
+    assert (features.frame_length_ms, features.frame_shift_ms) == (20, 10)
+    assert (features.low_freq, features.highest_freq, features.dither) == (0, 8000, 1e-5)
+
+
+def test_speeds_are_multiples_of_a_hundredth_from_0_85_to_1_15():
+    config = AugmentConfig(perturb_speed_on_the_fly="0.87-1.18")
+    generator = np.random.default_rng(0)
+    drawn = [draw_ratio(config, 16000, generator) for _ in range(2000)]
+    assert {n / m for m, n in drawn} == {n / 100 for n in range(85, 116)}
