@@ -9,6 +9,7 @@ Started again with the same --exp-dir it continues by itself, in the middle of a
 Ctrl-C lead to a checkpoint and status 99 (130 after Ctrl-C).
 """
 
+import contextlib
 import dataclasses
 from dataclasses import dataclass
 
@@ -77,7 +78,7 @@ def run(options, observers, interruption):
 
     from rnnt.model.transducer import Transducer
     from rnnt.training.distributed import join_world, set_threads
-    from rnnt.training.experiment import plan_fingerprint, resolve_model_config, set_up_log, write_experiment
+    from rnnt.training.experiment import claim, plan_fingerprint, resolve_model_config, set_up_log, write_experiment
     from rnnt.training.loop import Trainer
     from rnnt.training.sources import open_sources
 
@@ -101,6 +102,7 @@ def run(options, observers, interruption):
     world = join_world(train.device, train.master_port, train.dist_timeout)
     if train.use_fp16 and world.device.type == "cpu":
         raise UserError("--use-fp16 needs a GPU; on a CPU use --use-bf16, or neither")
+    lock = claim(train.exp_dir) if world.is_main else contextlib.nullcontext()
     log = set_up_log(train.exp_dir, world.is_main)
     loss = dataclasses.replace(options.loss, loss_backend=backend)
     configs = {**vars(options), "model": model_config, "loss": loss, "features": features}
@@ -125,7 +127,11 @@ def run(options, observers, interruption):
         "plan": plan_fingerprint(options.batch, manifests["train"].durations, world.size * train.accum_grad),
     }
     model.to(world.device)
-    Trainer(options, model, manifests, tokenizer, sources.mean_F, identity, world, log, interruption, observers).run()
+    with lock:
+        trainer = Trainer(
+            options, model, manifests, tokenizer, sources.mean_F, identity, world, log, interruption, observers
+        )
+        trainer.run()
 
 
 @program

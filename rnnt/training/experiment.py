@@ -1,9 +1,11 @@
 """The experiment folder: what was run, with what, and whether a checkpoint fits the present options."""
 
 import dataclasses
+import fcntl
 import hashlib
 import json
 import logging
+import os
 import platform
 import shutil
 import subprocess
@@ -60,6 +62,29 @@ def versions():
 def describe(configs):
     """`{name: options}` for the dataclasses in `configs`, a dictionary by name."""
     return {name: to_dict(config) for name, config in configs.items()}
+
+
+def claim(exp_dir):
+    """Keep other trainings out of a folder as long as the open file that is returned lives, or this process.
+
+    Raises `UserError` naming the training that is at work there.
+    """
+    path = Path(exp_dir) / ".lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise UserError(
+            f"{exp_dir}: another training is at work there ({file.read().strip()}); wait for its end, or choose another "
+            "--exp-dir"
+        ) from None
+    except OSError:
+        return file  # a file system without locks
+    file.truncate(0)
+    print(f"process {os.getpid()} on {platform.node()}", file=file, flush=True)
+    return file
 
 
 def write_experiment(exp_dir, configs, bpe_model):
