@@ -77,8 +77,8 @@ def claim(exp_dir):
     except BlockingIOError:
         file.seek(0)
         raise UserError(
-            f"{exp_dir}: another training is at work there ({file.read().strip()}); wait for its end, or choose another "
-            "--exp-dir"
+            f"{exp_dir}: another training is at work there ({file.read().strip()}); wait for its end, or choose "
+            "another --exp-dir"
         ) from None
     except OSError:
         return file  # a file system without locks
