@@ -7,8 +7,6 @@ statistics.json, durations.png, tokens.png, speakers.png and characters.png. Whe
 is faulty, only the report is written and the exit status is 1.
 """
 
-import gzip
-import json
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -35,34 +33,21 @@ class ValidateOptions:
     max_drop: float = option(5.0, "largest share of faulty utterances of a set, in percent")
 
 
-def read_lines(path):
-    """The lines of a manifest as `(text, lhotse cut)`, the text as it stands in the file."""
-    from lhotse.serialization import deserialize_item
-
-    if not path.is_file():
-        raise UserError(f"{path}: no such manifest; stage 3 makes it")
-    number = 1
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            for line in file:
-                yield line, deserialize_item(json.loads(line))
-                number += 1
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: line {number}: broken ({error}); remove it and run stage 3 again") from None
-
-
 def check_set(path, file, context, load, on_good):
     """Check one set; write the lines of the good cuts to `file` and call `on_good` with each good `Utterance`.
 
     `load(cut)` gives the features of a cut. Returns the `Report`; what stage 3 left out is in it.
     """
-    from rnnt.data.extraction import read_skipped
+    from lhotse.serialization import deserialize_item
+
+    from rnnt.data.chunks import read_skipped
+    from rnnt.data.manifest import read_items
 
     report, name = Report(), path.name.removesuffix(".jsonl.gz")
     for cut_id, problem in read_skipped(path.with_name(name)):
         report.total += 1
         report.add_fault("unreadable audio", cut_id, problem)
-    for line, cut in progress(read_lines(path), what=name, unit="utt"):
+    for line, cut in progress(read_items(path, 3, deserialize_item), what=name, unit="utt"):
         report.total += 1
         utterance = Utterance(cut, load, context.tokenizer.encode)
         fault = find_fault(utterance, context)
@@ -70,7 +55,7 @@ def check_set(path, file, context, load, on_good):
             report.add_fault(fault[0], cut.id, fault[1])
             continue
         report.kept += 1
-        file.write(line)
+        file.write(line.decode())
         on_good(utterance)
     return report
 

@@ -7,6 +7,7 @@ stage=0
 stop_stage=100
 nj=$(nproc)
 features=
+noise=
 perturb_speed=
 vocab_size=500
 token_type=bpe
@@ -32,6 +33,7 @@ experiment_options() {
   --stage N, --stop-stage N   first and last stage (default: $stage, $stop_stage)
   --nj N                      processes for features (default: $nj)
   --features stored|onthefly  see prepare.sh --help (default: its own)
+  --noise DIR                 see prepare.sh --help; mixed in while training (default: none)
   --perturb-speed "FACTORS"   see prepare.sh --help (default: its own)
   --vocab-size N              tokens (default: $vocab_size)
   --token-type bpe|char|file  what a token is; char and file need no --vocab-size (default: $token_type)
@@ -65,6 +67,7 @@ begin_experiment() {
   dl_dir=$(from_caller "$1" "${dl_dir-}")
   import=$(sets_from_caller "$1" "${import-}")
   token_list=$(from_caller "$1" "$token_list")
+  noise=$(from_caller "$1" "$noise")
   config=$(from_caller "$1" "$config")
   "$here/../../../tools/setup.sh"
   . ./path.sh
@@ -81,7 +84,7 @@ begin_experiment() {
 # prepare VARIABLE...: call prepare.sh with the options of these names and of those that all recipes have.
 prepare() {
   local name options=()
-  for name in "$@" nj vocab_size token_type token_list ngram_order features perturb_speed; do
+  for name in "$@" nj vocab_size token_type token_list ngram_order features noise perturb_speed; do
     [ -z "${!name}" ] || options+=("--${name//_/-}" "${!name}")
   done
   ./prepare.sh "${options[@]}"
@@ -89,16 +92,17 @@ prepare() {
 
 # train: from the newest checkpoint on, if there is one.
 train() {
-  local lang=data/lang_bpe_$vocab_size
+  local lang=data/lang_bpe_$vocab_size mixed=()
   [ "$token_type" = bpe ] || lang=data/lang_$token_type
   train_set=${train_set:-$(first_set train "$(cat data/manifests/sets)")} || return 1
   dev_set=${dev_set:-$(first_set dev "$(cat data/manifests/sets)")} || return 1
+  [ -z "$noise" ] || mixed=(--noise-manifest data/noise/noise.jsonl)
   echo "training: $exp_dir/log/train.log"
   # shellcheck disable=SC2086
   follow "$exp_dir/log/train.log" $train_cmd "$exp_dir/log/train.log" \
     train.py --config "$config" --exp-dir "$exp_dir" --manifest-dir data/cuts \
     --train-set "$train_set" --dev-set "$dev_set" --bpe-model "$lang/bpe.model" \
-    --world-size "$world_size" --accum-grad $((micro_batches / world_size)) $train_opts
+    --world-size "$world_size" --accum-grad $((micro_batches / world_size)) ${mixed[@]+"${mixed[@]}"} $train_opts
 }
 
 # has_results METHOD: whether every set has been decoded.

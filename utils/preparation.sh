@@ -11,6 +11,7 @@ token_type=bpe
 token_list=
 ngram_order="2 3"
 features=stored
+noise=
 perturb_speed=
 subsampling_factor=4
 train_set=
@@ -21,7 +22,7 @@ preparation_options() {
   cat <<TEXT
   --stage N          run stage N and all later ones, done or not (default: only what is not done)
   --stop-stage N     end after stage N (default: $stop_stage)
-  --nj N             processes (default: $nj)
+  --nj N             jobs of stage 3, run by \$train_cmd of cmd.sh, and processes of other stages (default: $nj)
   --vocab-size "N"   tokens; several numbers make several models (default: $vocab_size)
   --token-type bpe|char|file  what a token is; char and file need no --vocab-size (default: $token_type)
   --token-list FILE  the tokens of --token-type file, one a line; docs/new_corpus.md (default: "$token_list")
@@ -30,6 +31,7 @@ preparation_options() {
   --perturb-speed "FACTORS"  speeds of further copies of the training set, such as "0.9 1.1"
                      (default: "$perturb_speed")
   --subsampling-factor N  input frames per encoder frame, as the training has it (default: $subsampling_factor)
+  --noise DIR        folder of recordings that training may mix in, in any format (default: ${noise:-none})
   --train-set NAME   set for the tokens and the statistics (default: ${train_set:-the one whose name begins with train})
   --sets "NAMES"     all sets (default: ${sets:-those that stage 1 made})
   --config FILE      shell file that sets any of these (stop_stage=5)
@@ -50,9 +52,9 @@ TEXT
 # preparation_stages: the help of stages 2 to 7.
 preparation_stages() {
   cat <<TEXT
-  2 noise manifests (this recipe has none)
+  2 noise manifests, if asked for    data/noise_manifests
   3 fbank features                   data/fbank
-  4 noise fbank (this recipe has none)
+  4 noise fbank, if asked for        data/noise; train.py --noise-manifest data/noise/noise.jsonl mixes it in
   5 SentencePiece model              data/lang_bpe_<vocab-size>, data/lang_char or data/lang_file
   6 validation, filtering, statistics  data/cuts
   7 n-gram of tokens                 data/lang_*
@@ -64,8 +66,10 @@ begin_preparation() {
   dl_dir=$(from_caller "$1" "${dl_dir-}")
   import=$(sets_from_caller "$1" "${import-}")
   token_list=$(from_caller "$1" "$token_list")
+  noise=$(from_caller "$1" "$noise")
   "$here/../../../tools/setup.sh"
   . ./path.sh
+  . ./cmd.sh
 }
 
 # import_corpus: stages 0 and 1 of a corpus given by --import.
@@ -97,19 +101,47 @@ list_sets() {
   fi
 }
 
+# compute_fbank OUT --nj N OPTIONS...: the features of sets, in N jobs. What is done of a set that was stopped is kept.
+compute_fbank() {
+  local out=$1 jobs=$3
+  shift 3
+  set -- "$RNNT_ROOT/local/compute_fbank.py" --out "$out" "$@"
+  if [ "$features" = onthefly ]; then
+    python3 "$@"
+    return
+  fi
+  python3 "$@" --plan || return 1
+  echo "features: $jobs jobs, the first is shown: $out/log/fbank.JOB.log"
+  # The last of several --gpu counts, the least of several --num-threads.
+  # shellcheck disable=SC2086
+  follow "$out/log/fbank.1.log" $train_cmd --gpu 0 --num-threads 1 JOB=1:"$jobs" "$out/log/fbank.JOB.log" \
+    python3 "$@" --split "JOB/$jobs" || return 1
+  python3 "$@" --merge
+}
+
 # prepare_shared: stages 2 to 7. The first of several vocabulary sizes is the one that stage 6 checks with.
 prepare_shared() {
   local names langs=() lang size
   [ "$stop_stage" -ge 2 ] || return 0
   names=$(list_sets) || return 1
   train_set=${train_set:-$(first_set train "$names")} || return 1
-  skip_stage 2 "noise manifests" "none asked for"
+  if [ -n "$noise" ]; then
+    run_stage 2 "noise manifests" data/noise_manifests \
+      python3 "$RNNT_ROOT/local/make_noise_manifest.py" --noise-dir "$noise" --out data/noise_manifests --nj "$nj"
+  else
+    skip_stage 2 "noise manifests" "none asked for"
+  fi
   # shellcheck disable=SC2086
   run_stage 3 fbank data/fbank \
-    python3 "$RNNT_ROOT/local/compute_fbank.py" --config conf/fbank.yaml --manifest-dir data/manifests \
-    --out data/fbank --sets $names --train-set "$train_set" --features "$features" --perturb-speed $perturb_speed \
-    --nj "$nj"
-  skip_stage 4 "noise fbank" "none asked for"
+    compute_fbank data/fbank --nj "$nj" --config conf/fbank.yaml --features "$features" \
+    --manifest-dir data/manifests --sets $names --train-set "$train_set" --perturb-speed $perturb_speed
+  if [ -n "$noise" ]; then
+    run_stage 4 "noise fbank" data/noise \
+      compute_fbank data/noise --nj "$nj" --config conf/fbank.yaml --features "$features" \
+      --manifest-dir data/noise_manifests --sets noise --window 10
+  else
+    skip_stage 4 "noise fbank" "none asked for"
+  fi
   if [ "$token_type" != bpe ]; then
     vocab_size=
     langs=("data/lang_$token_type")

@@ -75,6 +75,20 @@ def fetch(url, path, md5):
     part.rename(path)
 
 
+def get_folder(url, archive, md5, folder, name):
+    """Download `archive` from `url` unless it is there, and unpack its folder `name` as `folder/name`.
+
+    An archive that was there before stays, any other is removed. Raises `UserError` as `fetch` and `unpack` do.
+    """
+    archive, folder = Path(archive), Path(folder)
+    keep = archive.is_file()
+    fetch(url, archive, md5)
+    folder.mkdir(parents=True, exist_ok=True)
+    unpack(archive, folder, name)
+    if not keep:
+        archive.unlink()
+
+
 def _size(path):
     return path.stat().st_size if path.is_file() else 0
 

@@ -1,11 +1,13 @@
-"""Random access to a manifest of any size: uncompressed JSON lines and the offset of each.
+"""Manifests of any size: read from begin to end, or at random.
 
-A cut costs 12 bytes of memory (offset and duration) until it is read, so an exact plan over the whole corpus and a
-resume without reading what was done are cheap.
+Random access needs uncompressed JSON lines and the offset of each. A cut costs 12 bytes of memory (offset and duration)
+until it is read, so an exact plan over the whole corpus and a resume without reading what was done are cheap.
 """
 
+import gzip
 import json
 import os
+from array import array
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,25 @@ import numpy as np
 from rnnt.data.config import read_feature_config
 from rnnt.errors import UserError
 from rnnt.files import atomic_path
+
+
+def read_items(path, stage, parse=None):
+    """Yield `(line, item)` of a .jsonl or .jsonl.gz manifest: the bytes as they stand, and the parsed object.
+
+    stage: the one that makes it, for messages; parse: function of the JSON value. Raises `UserError` that names the
+    line of what is broken.
+    """
+    path, number = Path(path), 1
+    if not path.is_file():
+        raise UserError(f"{path}: no such manifest; stage {stage} makes it")
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            for line in file:
+                item = json.loads(line)
+                yield line, parse(item) if parse else item
+                number += 1
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: line {number}: broken ({error}); remove it and run stage {stage} again") from None
 
 
 class CutManifest:
@@ -78,7 +99,7 @@ class CutManifest:
         return None
 
     def _make_index(self):
-        offsets, durations, stamp, offset = [], [], self._stamp(), 0
+        offsets, durations, stamp, offset = array("q"), array("f"), self._stamp(), 0
         with open(self.path, "rb") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():

@@ -121,6 +121,25 @@ def test_a_full_disk_is_seen_before_the_download(site, get_corpus, capsys):
     assert "getting train-a needs 2000000.0 GB and the disk has" in message
 
 
+def test_noise_is_downloaded_or_used_where_it_lies(corpus, site, get_corpus, recipe_program, capsys):
+    folder, options = site
+    get_noise = recipe_program("librispeech", "get_noise")
+    (corpus / "musan" / "noise").mkdir(parents=True)
+    write_audio(corpus / "musan" / "noise" / "a.wav", np.zeros(4000), 16000)
+    with tarfile.open(folder / "musan.tar.gz", "w:gz") as tar:
+        tar.add(corpus / "musan", "musan")
+    md5 = hashlib.md5((folder / "musan.tar.gz").read_bytes()).hexdigest()
+    get_corpus.main(["--dl-dir", "dl", "--parts", "train-a"])
+    get_noise.main([])  # beside the corpus
+    assert Path("data/noise_corpus/musan").resolve() == corpus / "musan"
+    url = ["--url", f"{options[1]}/musan.tar.gz"]
+    assert "bad archive" in fails(get_noise.main, ["--dl-dir", "new", *url], capsys)
+    get_noise.main(["--dl-dir", "new", *url, "--md5", md5])
+    assert Path("data/noise_corpus/musan").resolve() == Path("new/musan").resolve()
+    assert [p.name for p in Path("data/noise_corpus/musan").rglob("*.wav")] == ["a.wav"]
+    assert not Path("new/musan.tar.gz").exists()
+
+
 def test_manifests(corpus, get_corpus, recipe_program, capsys):
     from lhotse import RecordingSet, SupervisionSet
 

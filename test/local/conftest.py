@@ -48,6 +48,12 @@ def write_manifests(folder, name, number, sampling_rate=8000, seed=0):
 
 
 @pytest.fixture
+def made_manifests():
+    """`write_manifests`, for tests that need other sets than those of `recipe`."""
+    return write_manifests
+
+
+@pytest.fixture
 def recipe(tmp_path, monkeypatch):
     """A folder as stage 1 leaves it, with the sets train (8 utterances) and dev (3); the working directory."""
     monkeypatch.chdir(tmp_path)

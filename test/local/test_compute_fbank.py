@@ -1,14 +1,20 @@
 import json
 import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from lhotse import CutSet, RecordingSet, SupervisionSet
 
-from rnnt.data import extraction
+from rnnt.data import chunks, extraction
 from rnnt.data.config import FeatureConfig, read_feature_config
 from rnnt.data.features import make_extractor
 from rnnt.data.loading import FeatureLoader
+from rnnt.data.manifest import CutManifest
+from rnnt.data.noise import NoiseSource
 
 ARGS = ["--sampling-rate", "8000", "--num-mel-bins", "40", "--sets", "train dev"]
 
@@ -38,15 +44,74 @@ def test_features_of_every_utterance(recipe, program):
     assert sorted(os.listdir("data/fbank/dev")) == ["feats-00000.lca", "inputs.json", "skipped.json"]
 
 
-def test_number_of_processes_changes_nothing(recipe, program, monkeypatch):
-    monkeypatch.setattr(extraction, "CHUNK_CUTS", 3)
-    contents = []
-    for nj in ("1", "2"):
-        program("compute_fbank").main([*ARGS, "--nj", nj, "--out", f"data/fbank{nj}"])
-        manifest = CutSet.from_file(f"data/fbank{nj}/train.jsonl.gz")
-        contents.append([(cut.id, cut.load_features().tobytes()) for cut in manifest])
-    assert contents[0] == contents[1]
-    assert len(list((recipe / "data/fbank2/train").glob("*.lca"))) == 3
+def test_splits_and_one_process_give_the_same(recipe, program, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_CUTS", 3)
+    main = program("compute_fbank").main
+    main([*ARGS, "--out", "data/one"])
+    many = [*ARGS, "--out", "data/many"]
+    main([*many, "--plan"])
+    for split in ("2/2", "1/2"):
+        main([*many, "--split", split])
+    main([*many, "--merge"])
+    contents = [
+        [(cut.id, cut.load_features().tobytes()) for cut in CutSet.from_file(f"data/{out}/train.jsonl.gz")]
+        for out in ("one", "many")
+    ]
+    assert len(contents[0]) == 8 and contents[0] == contents[1]
+    assert len(list((recipe / "data/many/train").glob("*.lca"))) == 3
+    assert sorted(os.listdir("data/many/dev")) == sorted(os.listdir("data/one/dev"))
+    assert (recipe / "data/many/features.json").read_text() == (recipe / "data/one/features.json").read_text()
+
+
+def test_steps_that_come_too_early_are_refused(recipe, program, monkeypatch, capsys):
+    monkeypatch.setattr(chunks, "CHUNK_CUTS", 3)
+    main = program("compute_fbank").main
+    assert "data/fbank/train.jsonl.gz: not planned; run this with --plan" in fails(main, [*ARGS, "--merge"], capsys)
+    main([*ARGS, "--plan"])
+    assert "data/fbank/train: 3 of 3 chunks are missing" in fails(main, [*ARGS, "--merge"], capsys)
+    main([*ARGS, "--split", "1/2"])
+    assert "data/fbank/train: 1 of 3 chunks are missing" in fails(main, [*ARGS, "--merge"], capsys)
+    other = ["--sampling-rate", "8000", "--num-mel-bins", "20", "--sets", "train dev", "--split", "2/2"]
+    assert "planned with another front-end" in fails(main, other, capsys)
+    main([*ARGS, "--split", "2/2"])
+    main([*ARGS, "--merge"])
+    main([*ARGS, "--split", "2/2"])
+    assert len(cuts_of("train")) == 8 and len(cuts_of("dev")) == 3
+
+
+PROGRAM = """
+import runpy, sys
+from rnnt.data import chunks
+chunks.CHUNK_CUTS = 2
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_killed_split_is_redone_alone(tmp_path, program, made_manifests, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(chunks, "CHUNK_CUTS", 2)
+    made_manifests(tmp_path, "train", 60)
+    main = program("compute_fbank").main
+    argv = [*ARGS[:-1], "train"]
+    main([*argv, "--plan"])
+    main([*argv, "--split", "2/2"])
+    part = tmp_path / "data/fbank/.train.part"
+    others = {path: path.stat().st_mtime_ns for path in part.glob("cuts-*.jsonl")}
+    assert len(others) == 15
+    path = str(Path(__file__).parents[2] / "local/compute_fbank.py")
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, path, *argv, "--split", "1/2"], stderr=subprocess.PIPE)
+    while len(list(part.glob("cuts-*.jsonl"))) < 18 and process.poll() is None:
+        time.sleep(0.001)
+    process.kill()
+    process.communicate()
+    before = {path: path.stat().st_mtime_ns for path in part.glob("cuts-*.jsonl")}
+    assert 18 <= len(before) < 30 and others.items() <= before.items()
+    main([*argv, "--split", "1/2"])
+    after = {path: path.stat().st_mtime_ns for path in part.glob("cuts-*.jsonl")}
+    assert len(after) == 30 and before.items() <= after.items()
+    main([*argv, "--merge"])
+    assert len({cut.id for cut in cuts_of("train") if cut.load_features().shape == (cut.num_frames, 40)}) == 60
 
 
 def test_speed_perturbation_of_the_training_set_alone(recipe, program):
@@ -92,17 +157,17 @@ def test_finished_sets_are_skipped_and_changed_ones_made_again(recipe, program, 
 
 
 def test_a_stopped_set_is_continued(recipe, program, monkeypatch):
-    monkeypatch.setattr(extraction, "CHUNK_CUTS", 3)
-    run_job = extraction.run_job
+    monkeypatch.setattr(chunks, "CHUNK_CUTS", 3)
+    compute_chunk = extraction.compute_chunk
     numbers = []
 
-    def stop_at_last(job):
-        if job.number == 2 and len(numbers) == 2:
+    def stop_at_last(chunk, *arguments):
+        if chunk.number == 2 and len(numbers) == 2:
             raise KeyboardInterrupt
-        numbers.append(job.number)
-        run_job(job)
+        numbers.append(chunk.number)
+        compute_chunk(chunk, *arguments)
 
-    monkeypatch.setattr(extraction, "run_job", stop_at_last)
+    monkeypatch.setattr(extraction, "compute_chunk", stop_at_last)
     with pytest.raises(SystemExit):
         program("compute_fbank").main([*ARGS[:-1], "train"])
     assert numbers == [0, 1] and not os.path.exists("data/fbank/train.jsonl.gz")
@@ -148,8 +213,20 @@ def test_utterances_inside_a_long_recording(recipe, program):
     SupervisionSet.from_segments([*parts, *others]).to_file(path)
     program("compute_fbank").main([*ARGS[:-1], "dev"])
     cuts = {cut.id: cut for cut in cuts_of("dev")}
-    assert len(cuts) == 4
+    assert len(cuts) == 4 and all(len(cut.supervisions) == 1 for cut in cuts.values())
     assert cuts["part-1"].load_features().shape == (20, 40) and cuts["part-1"].start == 0.25
+
+
+def test_noise_is_cut_into_windows_that_training_reads(recipe, program):
+    argv = ["--sampling-rate", "8000", "--num-mel-bins", "40", "--window", "0.25", "--out", "data/noise"]
+    program("compute_fbank").main([*argv, "--sets", "dev"])
+    manifest = CutManifest("data/noise/dev.jsonl")
+    cuts = [manifest[i] for i in range(len(manifest))]
+    # The recordings have 0.5 s, 0.512 s and 0.524 s: their rests are too short.
+    assert [cut.id for cut in cuts] == [f"dev-{i}-{k}" for i in range(3) for k in range(2)]
+    assert all(cut.load_features().shape == (25, 40) for cut in cuts)
+    source = NoiseSource("data/noise/dev.jsonl", read_feature_config("data/noise/features.json"))
+    assert source.draw(70, 100, lambda cut: cut.load_features(), np.random.default_rng(0)).shape == (70, 40)
 
 
 def test_bad_input_is_one_line(recipe, program, capsys):
@@ -157,6 +234,9 @@ def test_bad_input_is_one_line(recipe, program, capsys):
     assert "none_recordings.jsonl.gz: no such manifest; stage 1" in fails(main, ["--sets", "none"], capsys)
     assert "--perturb-speed: 'fast' is no list" in fails(main, [*ARGS, "--perturb-speed", "fast"], capsys)
     assert "factors are from 0.5 to 2" in fails(main, [*ARGS, "--perturb-speed", "9"], capsys)
+    assert "--split: '3/2' is not K/N" in fails(main, [*ARGS, "--split", "3/2"], capsys)
+    silence = ["--frontend", "slaney_log_mel", "--high-freq", "8000", "--sets", "dev"]
+    assert "cuts off silence, so its frames can't be stored" in fails(main, silence, capsys)
 
 
 def test_two_front_ends_in_one_folder_are_refused(recipe, program, capsys):

@@ -20,11 +20,12 @@ Prepares the data of LibriSpeech, or of its parts, in the folder of the recipe. 
                      download)
   --parts \"NAMES\"    parts of the corpus; those that begin with train make the set train
                      (default: \"$parts\")
+  --noise true       take MUSAN as noise: from --dl-dir, or downloaded to it (11 GB)
 $(import_options)
 $(preparation_options)
 
 Stages:
-  0 download, unless it is there     data/corpus
+  0 download, unless it is there     data/corpus, data/noise_corpus
   1 lhotse manifests                 data/manifests
 $(preparation_stages)"
 
@@ -33,6 +34,10 @@ $(preparation_stages)"
 
 cd "$here"
 begin_preparation "$caller"
+if [ "$noise" = true ]; then
+  run_stage 0 MUSAN data/noise_corpus python3 local/get_noise.py --dl-dir "$dl_dir" --out data/noise_corpus
+  noise=data/noise_corpus/musan
+fi
 if [ -n "$import" ]; then
   import_corpus
 else

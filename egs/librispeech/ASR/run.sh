@@ -22,6 +22,7 @@ Builds the environment, prepares the data, trains, decodes and prints a table. C
 is done and goes on where it stopped.
 
   --dl-dir DIR, --parts \"NAMES\"  where the corpus is, and what of it; see prepare.sh --help (default: its own)
+  --noise true                take MUSAN as noise
   --import \"SETS\", --hold-out \"NAME=SET:N\", --allow-pipes true|false
                               a corpus in any common form; see prepare.sh --help (default: its own)
 $(experiment_options)"

@@ -55,25 +55,14 @@ def check_space(dl_dir, missing, archives):
     check_room(dl_dir, needed + largest, f"getting {' '.join(missing)}")
 
 
-def get_part(part, options, dl_dir, corpus, archives):
-    """Download, check and unpack one part. An archive that was there before stays."""
-    from rnnt.data.download import fetch, unpack
-
-    archive = dl_dir / f"{part}.tar.gz"
-    keep = archive.is_file()
-    fetch(f"{options.url}/{archive.name}", archive, archives[part][0])
-    corpus.mkdir(parents=True, exist_ok=True)
-    unpack(archive, corpus, part)
-    if not keep:
-        archive.unlink()
-
-
 @program
 def main(argv=None):
     (options,), _ = parse(make_parser(__doc__, CorpusOptions), [CorpusOptions], argv)
     parts = [part for value in options.parts for part in value.split()]
     if not parts:
         raise UserError("--parts: no part is named")
+    from rnnt.data.download import get_folder
+
     out = Path(options.out) / "source.json"
     dl_dir = Path(options.dl_dir or (read_json(out)["dl_dir"] if out.is_file() else "download")).resolve()
     corpus = find_corpus(dl_dir, parts)
@@ -85,7 +74,8 @@ def main(argv=None):
     if missing:
         check_space(dl_dir, missing, archives)
     for part in missing:
-        get_part(part, options, dl_dir, corpus, archives)
+        archive = dl_dir / f"{part}.tar.gz"
+        get_folder(f"{options.url}/{archive.name}", archive, archives[part][0], corpus, part)
         print(f"{part}: unpacked in {corpus / part}")
     write_json(out, {"dl_dir": str(dl_dir), "path": str(corpus), "parts": parts})
     print(f"corpus: {' '.join(parts)} in {corpus}")

@@ -1,0 +1,157 @@
+"""From recordings and supervisions (stage 1) to a list of cuts, one an utterance, in a stream.
+
+No manifest is held in memory: recordings are found through 16 bytes each, so the order of the two files is free.
+"""
+
+import hashlib
+import itertools
+import json
+from array import array
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from rnnt.data.manifest import read_items
+from rnnt.progress import progress
+
+
+@dataclass
+class CutListReport:
+    """What `write_cut_list` found."""
+
+    cuts: int = 0
+    without_recording: int = 0  # supervisions that name none of the recordings
+    rates: set = field(default_factory=set)  # samples/s of the recordings
+
+
+class RecordingIndex:
+    """Lhotse recordings by their id, out of a manifest of any size. Made by `open_recordings`."""
+
+    def __init__(self, file, hashes, offsets):
+        order = np.argsort(hashes, kind="stable")
+        self._file, self._hashes, self._offsets = file, hashes[order], offsets[order]
+
+    def find(self, recording_id):
+        """The `Recording`, or None."""
+        from lhotse import Recording
+
+        key = _hash(recording_id)
+        for place in range(np.searchsorted(self._hashes, key), len(self._hashes)):
+            if self._hashes[place] != key:
+                break
+            self._file.seek(int(self._offsets[place]))
+            item = json.loads(self._file.readline())
+            if item["id"] == recording_id:
+                return Recording.from_dict(item)
+        return None
+
+
+@contextmanager
+def open_recordings(path, scratch):
+    """The `RecordingIndex` of a manifest; `scratch` is the path of an uncompressed copy for as long as it is open."""
+    hashes, offsets, offset = array("Q"), array("Q"), 0
+    scratch = Path(scratch)
+    try:
+        with open(scratch, "w+b") as file:
+            for line, item in read_items(path, 1):
+                hashes.append(int(_hash(item["id"])))
+                offsets.append(offset)
+                offset += file.write(line)
+            yield RecordingIndex(file, np.frombuffer(hashes, np.uint64), np.frombuffer(offsets, np.uint64))
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _hash(recording_id):
+    return np.uint64(int.from_bytes(hashlib.blake2b(recording_id.encode(), digest_size=8).digest(), "big"))
+
+
+def write_cut_list(file, recordings, supervisions, sampling_rate, factors=()):
+    """Write one cut an utterance, named like its supervision, and after them copies at other speeds.
+
+    Args:
+      file: open for writing text, with a name.
+      recordings, supervisions: paths of the manifests.
+      sampling_rate: of the cuts; recordings of another rate are resampled when they are read.
+      factors: speed factors of the copies.
+
+    Returns a `CutListReport`. Raises `UserError` on a broken line.
+    """
+    from lhotse import SupervisionSegment
+
+    report = CutListReport()
+    with open_recordings(recordings, f"{file.name}.recordings") as index:
+        for _, item in progress(read_items(supervisions, 1), what=Path(supervisions).name.split(".")[0], unit="utt"):
+            supervision = SupervisionSegment.from_dict(item)
+            recording = index.find(supervision.recording_id)
+            if recording is None:
+                report.without_recording += 1
+                continue
+            _write(file, _at_rate(_cut(recording, supervision), sampling_rate, report))
+            report.cuts += 1
+    file.flush()
+    _write_copies(file, report, factors)
+    return report
+
+
+def write_window_list(file, recordings, sampling_rate, seconds):
+    """Write cuts of `seconds` of recordings without transcripts, such as noise.
+
+    The end of a recording is kept when it is at least half as long, or all there is. Arguments and result are as in
+    `write_cut_list`.
+    """
+    from lhotse import Recording
+
+    report = CutListReport()
+    for _, item in progress(read_items(recordings, 2), what=Path(recordings).name.split(".")[0], unit="file"):
+        whole = Recording.from_dict(item).to_cut()
+        for number in itertools.count():
+            start = number * seconds
+            left = whole.duration - start
+            if left <= 0 or (number and left < seconds / 2):
+                break
+            piece = whole.truncate(offset=start, duration=min(seconds, left))
+            piece.id = f"{whole.recording_id}-{number}"
+            _write(file, _at_rate(piece, sampling_rate, report))
+            report.cuts += 1
+    return report
+
+
+def _cut(recording, supervision):
+    from lhotse import MonoCut
+
+    # An end behind that of the recording is left to stage 6, which names it.
+    left = recording.duration - supervision.start
+    return MonoCut(
+        id=supervision.id,
+        start=supervision.start,
+        duration=min(supervision.duration, left) if left > 0 else supervision.duration,
+        channel=supervision.channel if isinstance(supervision.channel, int) else supervision.channel[0],
+        supervisions=[supervision.with_offset(-supervision.start)],
+        recording=recording,
+    )
+
+
+def _at_rate(cut, sampling_rate, report):
+    report.rates.add(cut.sampling_rate)
+    return cut if cut.sampling_rate == sampling_rate else cut.resample(sampling_rate)
+
+
+def _write_copies(file, report, factors):
+    """Write copies of the cuts in `file` behind them."""
+    from lhotse.serialization import deserialize_item
+
+    originals = report.cuts
+    for factor in factors:
+        with open(file.name, encoding="utf-8") as lines:
+            copies = progress(itertools.islice(lines, originals), total=originals, what=f"speed {factor}", unit="utt")
+            for line in copies:
+                _write(file, deserialize_item(json.loads(line)).perturb_speed(factor))
+                report.cuts += 1
+        file.flush()
+
+
+def _write(file, cut):
+    file.write(json.dumps(cut.to_dict(), ensure_ascii=False) + "\n")

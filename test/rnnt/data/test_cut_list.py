@@ -1,0 +1,83 @@
+"""The list of cuts of any manifests, in whatever order their lines are."""
+
+import gzip
+import json
+
+import pytest
+from lhotse import CutSet, RecordingSet, SupervisionSegment, SupervisionSet
+from lhotse.testing.dummies import dummy_recording
+
+from rnnt.data.cut_list import write_cut_list, write_window_list
+from rnnt.errors import UserError
+
+
+@pytest.fixture
+def manifests(tmp_path):
+    """Recordings 0 to 4 of 10 s, backwards, with two utterances each."""
+    recordings = [dummy_recording(i, duration=10.0) for i in reversed(range(5))]
+    RecordingSet.from_recordings(recordings).to_file(tmp_path / "recordings.jsonl.gz")
+    supervisions = [
+        SupervisionSegment(f"utt-{k}-{r.id}", r.id, start, 3.0, text="x")
+        for k, start in enumerate((0.0, 4.0))
+        for r in sorted(recordings, key=lambda r: r.id)
+    ]
+    SupervisionSet.from_segments(supervisions).to_file(tmp_path / "supervisions.jsonl.gz")
+    return tmp_path
+
+
+def cuts_of(folder, rate=16000, factors=()):
+    with open(folder / "cuts.jsonl", "w") as file:
+        report = write_cut_list(file, folder / "recordings.jsonl.gz", folder / "supervisions.jsonl.gz", rate, factors)
+    return report, list(CutSet.from_file(folder / "cuts.jsonl"))
+
+
+def test_one_cut_an_utterance_with_its_own_recording(manifests):
+    report, cuts = cuts_of(manifests)
+    assert report.cuts == len(cuts) == 10 and report.without_recording == 0
+    for cut in cuts:
+        (supervision,) = cut.supervisions
+        assert cut.id == supervision.id and cut.id.endswith(cut.recording.id)
+        assert (cut.start, cut.duration) == (4.0 if "utt-1" in cut.id else 0.0, 3.0)
+        assert (supervision.start, supervision.end) == (0.0, 3.0)
+    assert sorted(path.name for path in manifests.iterdir()) == [
+        "cuts.jsonl", "recordings.jsonl.gz", "supervisions.jsonl.gz",
+    ]  # fmt: skip
+
+
+def test_copies_at_other_speeds_and_rates(manifests):
+    report, cuts = cuts_of(manifests, rate=8000, factors=(0.9, 1.1))
+    assert report.cuts == 30 and report.rates == {16000}
+    assert [cut.id for cut in cuts[10:20]] == [f"{cut.id}_sp0.9" for cut in cuts[:10]]
+    assert {cut.sampling_rate for cut in cuts} == {8000}
+    assert cuts[15].duration == pytest.approx(3 / 0.9, abs=1e-3)
+
+
+def test_supervisions_without_recording_and_late_ends(manifests):
+    path = manifests / "supervisions.jsonl.gz"
+    late = SupervisionSegment("late", "dummy-recording-0000", 8.0, 3.0, text="x")
+    lost = SupervisionSegment("lost", "another", 0.0, 3.0, text="x")
+    SupervisionSet.from_segments([late, lost]).to_file(path)
+    report, cuts = cuts_of(manifests)
+    assert report.without_recording == 1 and [cut.id for cut in cuts] == ["late"]
+    # Stage 6 sees that the supervision goes beyond the cut.
+    assert cuts[0].duration == 2.0 and cuts[0].supervisions[0].duration == 3.0
+
+
+def test_a_broken_line_is_named(manifests):
+    path = manifests / "supervisions.jsonl.gz"
+    lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
+    path.write_bytes(gzip.compress(b"".join(lines[:2]) + b"{"))
+    with pytest.raises(UserError, match="supervisions.jsonl.gz: line 3: broken .* stage 1"):
+        cuts_of(manifests)
+    assert not list(manifests.glob("*.recordings"))
+
+
+@pytest.mark.parametrize("seconds, expected", [(10, [10]), (4, [4, 4, 2]), (4.5, [4.5, 4.5]), (30, [10])])
+def test_windows_of_recordings(manifests, seconds, expected):
+    with open(manifests / "cuts.jsonl", "w") as file:
+        report = write_window_list(file, manifests / "recordings.jsonl.gz", 16000, seconds)
+    with open(manifests / "cuts.jsonl") as file:
+        cuts = [json.loads(line) for line in file]
+    assert report.cuts == len(cuts) == 5 * len(expected)
+    assert [cut["duration"] for cut in cuts[: len(expected)]] == expected
+    assert len({cut["id"] for cut in cuts}) == len(cuts)
