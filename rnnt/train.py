@@ -79,6 +79,7 @@ def run(options, observers, interruption):
     from rnnt.model.transducer import Transducer
     from rnnt.training.distributed import join_world, set_threads
     from rnnt.training.experiment import claim, plan_fingerprint, resolve_model_config, set_up_log, write_experiment
+    from rnnt.training.init_from import init_from
     from rnnt.training.loop import Trainer
     from rnnt.training.sources import open_sources
 
@@ -126,6 +127,8 @@ def run(options, observers, interruption):
         "tokenizer": sources.tokenizer_id,
         "plan": plan_fingerprint(options.batch, manifests["train"].durations, world.size * train.accum_grad),
     }
+    if train.init_from:
+        init_from(model, train.init_from, features, sources.tokenizer_id, log)
     model.to(world.device)
     with lock:
         trainer = Trainer(

@@ -2,7 +2,7 @@
 
 import multiprocessing.util
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,18 @@ class Batch:
 
     def __len__(self):
         return len(self.ids)
+
+    def part(self, which):
+        """The utterances of the slice `which`, with no more padding than they need."""
+        chosen = {field.name: getattr(self, field.name) for field in fields(self)}
+        chosen = {
+            name: value[which] if isinstance(value, (list, torch.Tensor)) else value for name, value in chosen.items()
+        }
+        part = Batch(**chosen)
+        part.x_BTF = part.x_BTF[:, : int(part.x_len_B.max())]
+        if part.y_BS is not None:
+            part.y_BS = part.y_BS[:, : int(part.y_len_B.max())]
+        return part
 
     def pin_memory(self):
         """Called by the loader before a copy to a GPU."""

@@ -19,18 +19,15 @@ from rnnt.progress import progress
 from rnnt.text.tokenizer import Tokenizer
 from rnnt.training.checkpoint import load_checkpoint, numbered, save_checkpoint
 from rnnt.training.metrics import read_epochs
+from rnnt.training.running_average import mean_between
 
 STATISTICS_EPOCH = 0  # the plan of no training epoch: epochs count from 1
 
 
 def choose(selection, exp_dir):
-    """The checkpoint files that a `Selection` names, and a short name for it."""
-    if selection.iter:
-        return [_existing(exp_dir, "checkpoint", [selection.iter])[selection.iter]], f"iter-{selection.iter}"
-    epochs = numbered(exp_dir, "epoch")
-    if not epochs:
-        raise UserError(f"{exp_dir}: no epoch-N.pt in it; train first")
+    """The checkpoint files whose weights a `Selection` averages, and a short name for it."""
     if selection.best:
+        epochs = _epochs(exp_dir)
         wers = {e: r["dev_wer"] for e, r in read_epochs(exp_dir).items() if e in epochs}
         if len(wers) < selection.best:
             raise UserError(
@@ -39,20 +36,53 @@ def choose(selection, exp_dir):
             )
         chosen = sorted(wers, key=lambda e: (wers[e], -e))[: selection.best]
         return [epochs[e] for e in sorted(chosen)], f"best-{selection.best}"
-    last = selection.epoch or max(epochs)
-    wanted = range(max(1, last - selection.avg + 1), last + 1)
-    return list(_existing(exp_dir, "epoch", wanted).values()), f"epoch-{last}-avg-{selection.avg}"
+    kind, there, numbers, name = _range(selection, exp_dir)
+    return [_existing(exp_dir, kind, there, n) for n in numbers], name
 
 
-def _existing(exp_dir, kind, numbers):
-    there = numbered(exp_dir, kind)
-    missing = [n for n in numbers if n not in there]
-    if missing:
+def ends_of_range(selection, exp_dir):
+    """`([checkpoint before the range, checkpoint at its end], name)`; the first is absent at the start of training."""
+    kind, there, numbers, name = _range(selection, exp_dir)
+    if kind == "epoch":
+        first = numbers[0] - 1
+    else:
+        first = max((n for n in there if n < numbers[0]), default=0)
+    ends = [n for n in (first, numbers[-1]) if n]
+    return [_existing(exp_dir, kind, there, n) for n in ends], f"{name}-averaged"
+
+
+def _epochs(exp_dir):
+    epochs = numbered(exp_dir, "epoch")
+    if not epochs:
+        raise UserError(f"{exp_dir}: no epoch-N.pt in it; train first")
+    return epochs
+
+
+def _range(selection, exp_dir):
+    """`(kind, {number: path} of all there are, the numbers selected, name)` by --iter, --epoch and --avg."""
+    if selection.iter:
+        there = numbered(exp_dir, "checkpoint")
+        _existing(exp_dir, "checkpoint", there, selection.iter)
+        numbers = [n for n in there if n <= selection.iter][-selection.avg :]
+        if len(numbers) < selection.avg:
+            raise UserError(
+                f"{exp_dir}: --avg {selection.avg}, but only {len(numbers)} checkpoint-N.pt up to {selection.iter} "
+                "are kept; lower it or train with a larger --keep-last-k"
+            )
+        return "checkpoint", there, numbers, f"iter-{selection.iter}-avg-{selection.avg}"
+    there = _epochs(exp_dir)
+    last = selection.epoch or max(there)
+    return "epoch", there, range(max(1, last - selection.avg + 1), last + 1), f"epoch-{last}-avg-{selection.avg}"
+
+
+def _existing(exp_dir, kind, there, number):
+    if number not in there:
+        keep = "--keep-last-epochs" if kind == "epoch" else "--keep-last-k"
         raise UserError(
-            f"{exp_dir}: {kind}-{missing[0]}.pt is not there (kept: {', '.join(map(str, there)) or 'none'}); "
-            "choose others, or train with a larger --keep-last-epochs"
+            f"{exp_dir}: {kind}-{number}.pt is not there (kept: {', '.join(map(str, there)) or 'none'}); "
+            f"choose others, or train with a larger {keep}"
         )
-    return {n: there[n] for n in numbers}
+    return there[number]
 
 
 def average_states(states):
@@ -80,7 +110,7 @@ def load_for_decoding(exp_dir, selection, manifest_dir=None, num_batches=60):
       `(model, FeatureConfig, Tokenizer, name of the selection)`.
     """
     exp_dir = Path(exp_dir)
-    paths, name = choose(selection, exp_dir)
+    paths, name = (ends_of_range if selection.use_averaged_model else choose)(selection, exp_dir)
     record = read_json(exp_dir / "config.json")
     features = from_dict(FeatureConfig, record["features"], exp_dir / "config.json")
     tokenizer = Tokenizer.load(exp_dir / "bpe.model")
@@ -89,24 +119,42 @@ def load_for_decoding(exp_dir, selection, manifest_dir=None, num_batches=60):
         from_dict(LossConfig, record["loss"], exp_dir / "config.json"),
     )
     states = [load_checkpoint(path) for path in paths]
-    if selection.use_ema and all("ema" in state for state in states):
-        weights, name = [state["ema"] for state in states], f"{name}-ema"
-    else:
-        weights = [state["model"] for state in states]
-    if len(weights) == 1:
-        model.load_state_dict(weights[0])
-        return model.eval(), features, tokenizer, name
+    if not selection.use_averaged_model:
+        part = "ema" if selection.use_ema and all("ema" in state for state in states) else "model"
+        name = f"{name}-ema" if part == "ema" else name
+        if len(states) == 1:
+            model.load_state_dict(states[0][part])
+            return model.eval(), features, tokenizer, name
     kept, stamp = exp_dir / f"averaged-{name}.pt", _stamp(paths)
     if kept.exists():
         state = load_checkpoint(kept)
         if state["stamp"] == stamp:
             model.load_state_dict(state["model"])
             return model.eval(), features, tokenizer, name
-    model.load_state_dict(average_states(weights))
+    if selection.use_averaged_model:
+        model.load_state_dict(_average_of_range(paths, states))
+    else:
+        model.load_state_dict(average_states([state[part] for state in states]))
     if has_statistics(model):
         _estimate_statistics(model, record, manifest_dir or record["train"]["manifest_dir"], num_batches)
     save_checkpoint(kept, {"model": model.state_dict(), "stamp": stamp})
     return model.eval(), features, tokenizer, name
+
+
+def _average_of_range(paths, states):
+    """The weights averaged over the updates between two checkpoints, or up to the only one."""
+    for path, state in zip(paths, states):
+        if not state.get("average", {}).get("count"):
+            raise UserError(
+                f"{path}: no snapshot of the weights for --use-averaged-model in it; leave the option out or train "
+                "with a smaller --average-period"
+            )
+    *earlier, later = states
+    try:
+        mean = mean_between(later["average"], *(state["average"] for state in earlier))
+    except ValueError as error:
+        raise UserError(f"{paths[0]} and {paths[-1]}: {error}") from None
+    return {name: mean[name].to(value.dtype) if name in mean else value for name, value in later["model"].items()}
 
 
 def _stamp(paths):

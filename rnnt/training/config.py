@@ -12,7 +12,10 @@ class Selection:
     epoch: int = option(0, "use epoch-N.pt; 0: the last one")
     avg: int = option(1, "average that many epochs, up to --epoch")
     best: int = option(0, "average the best N epochs by dev WER; 0: use --epoch and --avg")
-    iter: int = option(0, "use checkpoint-N.pt; 0: use --epoch and --avg")
+    iter: int = option(0, "use --avg checkpoint-M.pt up to update N; 0: use --epoch and --avg")
+    use_averaged_model: bool = option(
+        False, "average over all updates of the last --avg epochs (or checkpoints, with --iter), not over their ends"
+    )
     use_ema: bool = option(True, "take the moving average of the weights (--ema-decay) where checkpoints hold one")
 
     def __post_init__(self):
@@ -21,6 +24,8 @@ class Selection:
                 raise ValueError(f"--{name} can't be negative")
         if self.avg < 1:
             raise ValueError("--avg must be at least 1")
+        if self.best and (self.iter or self.use_averaged_model):
+            raise ValueError("--best goes neither with --iter nor with --use-averaged-model")
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,11 @@ class TrainConfig:
     ema_decay: float = option(
         0.0, "decay of an exponential moving average of the weights, with which the dev set is decoded; 0: none"
     )
+    average_period: int = option(
+        200, "updates between two snapshots for the mean of the weights that --use-averaged-model decodes with; 0: none"
+    )
+    init_from: str = option("", "begin with the weights of this model directory or experiment folder (fine-tuning)")
+    scan_batches: bool = option(False, "first try whether the micro-batches that need most memory fit")
     save_every_n: int = option(1000, "updates between two checkpoint-N.pt")
     keep_last_k: int = option(3, "checkpoint-N.pt to keep")
     keep_last_epochs: int = option(5, "newest epoch-N.pt to keep; 0: all")
@@ -65,8 +75,9 @@ class TrainConfig:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1")
         if not 0 <= self.ema_decay < 1:
             raise ValueError("--ema-decay must be in [0, 1)")
-        if self.stop_at_wer < 0 or self.max_updates < 0:
-            raise ValueError("--stop-at-wer and --max-updates can't be negative")
+        for name in ("stop_at_wer", "max_updates", "average_period"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--{name.replace('_', '-')} can't be negative")
 
     @property
     def precision(self):

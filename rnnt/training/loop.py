@@ -20,9 +20,11 @@ from rnnt.optim.optimizer import clip_gradients, make_optimizer, set_learning_ra
 from rnnt.optim.schedule import Moment, learning_rate
 from rnnt.training.checkpoint import remove_old, save_checkpoint
 from rnnt.training.evaluate import evaluate
-from rnnt.training.gradients import sum_over_ranks
+from rnnt.training.gradients import Piece, compute_in_pieces, sum_over_ranks
 from rnnt.training.interruption import Interrupted
+from rnnt.training.memory_scan import scan
 from rnnt.training.metrics import Clock, Events, Tally, add_up, append_json_line, duration_text, read_epochs
+from rnnt.training.running_average import RunningAverage
 from rnnt.training.state import Position, TrainingState, start_ema
 
 
@@ -63,7 +65,8 @@ class Trainer:
         # Whatever each rank drew, all begin with the weights of rank 0, and so does their average.
         world.broadcast(model.state_dict().values())
         self.ema = start_ema(model, options.train.ema_decay) if options.train.ema_decay else None
-        self.state = TrainingState(model, self.optimizer, self.scaler, identity, self.ema)
+        self.average = RunningAverage() if options.train.average_period else None
+        self.state = TrainingState(model, self.optimizer, self.scaler, identity, self.ema, self.average)
         self.events = Events(self.exp_dir / "tensorboard", options.train.tensorboard and world.is_main)
 
     @property
@@ -98,6 +101,9 @@ class Trainer:
         if done and self.position.batch == 0 and done not in records:
             records[done] = self._finish_epoch(done)
         reached = self._reached(records.get(done))
+        if train.scan_batches and done < train.num_epochs:
+            self.model.train()
+            scan(self, *self._plan(done + 1), lambda batch: self._compute(Piece(batch), len(batch)))
         if not reached and done >= train.num_epochs:
             self.log.info("training is complete: %d epochs; give a larger --num-epochs to go on", train.num_epochs)
         while not (reached or self.position.epoch > train.num_epochs or self._spent()):
@@ -125,18 +131,9 @@ class Trainer:
     def _train_epoch(self):
         """Train to the end of the epoch; False when --max-updates ended it before."""
         options, now = self.options, self.position
-        plan = self._plan(now.epoch)
+        plan, dataset = self._plan(now.epoch)
         group = self.world.size * options.train.accum_grad
         turns = list(turns_of_rank(plan, self.world.rank, self.world.size, options.train.accum_grad, first=now.batch))
-        dataset = PlannedBatches(
-            self.manifests["train"],
-            plan,
-            self.tokenizer,
-            options.augment,
-            self.fill_F,
-            options.batch.seed,
-            now.epoch,
-        )
         positions = [position for turn in turns for position in turn.positions]
         pin = self.world.device.type == "cuda"
         batches = iter(Batches(dataset, positions, options.batch.num_workers, pin_memory=pin))
@@ -152,6 +149,8 @@ class Trainer:
             grad_norm = self._update([next(batches) for _ in turn.positions], turn)
             now.step += 1
             now.batch = min(now.batch + group, len(plan))
+            if self.average is not None and self.world.is_main and now.step % options.train.average_period == 0:
+                self.average.add(self.model)
             if now.step % options.train.log_interval == 0 or now.batch == len(plan):
                 self._report(plan, lr, grad_norm, clock)
             signal = self.world.maximum(self.interruption.number)
@@ -187,26 +186,33 @@ class Trainer:
 
     def _update(self, batches, turn):
         """Forward, backward and step over the micro-batches of one turn; returns the norm of the gradient."""
-        self.optimizer.zero_grad(set_to_none=True)
-        simple_scale, pruned_scale = self.options.loss.scales(self.position.step)
-        device = self.world.device
-        done = []
-        for batch in batches:
-            # Dropout of this micro-batch, wherever and whenever it is computed.
-            torch.manual_seed(_seed(self.options.batch.seed, self.position.epoch, batch.position))
-            with self.autocast:
-                losses = self.model(
-                    batch.x_BTF.to(device, non_blocking=True),
-                    batch.x_len_B,
-                    batch.y_BS.to(device, non_blocking=True),
-                    batch.y_len_B,
-                    simple_scale,
-                    pruned_scale,
-                )
-            self.scaler.scale(losses.total / turn.num_utterances).backward()
-            done.append((batch, losses))
+        self.forget_gradients()
+        done = compute_in_pieces(
+            batches, lambda piece: self._compute(piece, turn.num_utterances), self.forget_gradients, self.log
+        )
         sum_over_ranks(self.model.parameters(), self.world)
-        return self._step(done)
+        return self._step([(piece.batch, losses) for piece, losses in done])
+
+    def forget_gradients(self):
+        """Drop what forward and backward passes since the last update have left behind."""
+        self.optimizer.zero_grad(set_to_none=True)
+        drop_statistics(self.model)
+
+    def _compute(self, piece, num_utterances):
+        """Add the gradient of a piece's share in the mean over `num_utterances`; returns its `Losses`."""
+        batch, device = piece.batch, self.world.device
+        # Dropout of this piece, wherever and whenever it is computed.
+        torch.manual_seed(_seed(self.options.batch.seed, self.position.epoch, batch.position, *piece.path))
+        with self.autocast:
+            losses = self.model(
+                batch.x_BTF.to(device, non_blocking=True),
+                batch.x_len_B,
+                batch.y_BS.to(device, non_blocking=True),
+                batch.y_len_B,
+                *self.options.loss.scales(self.position.step),
+            )
+        self.scaler.scale(losses.total / num_utterances).backward()
+        return losses
 
     def _step(self, done):
         """Clip, step, and count what was done; an update that is not finite is skipped on all ranks alike."""
@@ -324,8 +330,12 @@ class Trainer:
         return record
 
     def _plan(self, epoch):
+        """The micro-batches of an epoch, and the dataset that loads them."""
+        batch, manifest = self.options.batch, self.manifests["train"]
         group = self.world.size * self.options.train.accum_grad
-        return plan_training(self.options.batch, self.manifests["train"].durations, epoch, group)
+        plan = plan_training(batch, manifest.durations, epoch, group)
+        dataset = PlannedBatches(manifest, plan, self.tokenizer, self.options.augment, self.fill_F, batch.seed, epoch)
+        return plan, dataset
 
     def _progress(self, plan):
         """Share of the whole training that is done."""
@@ -337,6 +347,6 @@ class Trainer:
             self.log.info("saved %s", path)
 
 
-def _seed(seed, epoch, position):
+def _seed(*place):
     """A 63-bit seed for torch, different for each place in the run."""
-    return int(np.random.SeedSequence([seed, epoch, position]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -36,14 +36,16 @@ class TrainingState:
       model, optimizer, scaler: as torch knows them.
       identity: what a checkpoint must share with this run (see `check_fits`).
       ema: what `start_ema` returned, or None.
+      average: `RunningAverage`, or None.
     """
 
-    def __init__(self, model, optimizer, scaler, identity, ema=None):
+    def __init__(self, model, optimizer, scaler, identity, ema=None, average=None):
         self.model = model
         self.optimizer = optimizer
         self.scaler = scaler
         self.identity = identity
         self.ema = ema
+        self.average = average
         self.position = Position()
 
     def save(self, path):
@@ -57,6 +59,8 @@ class TrainingState:
         }
         if self.ema is not None:
             state["ema"] = self.ema.module.state_dict()
+        if self.average is not None:
+            state["average"] = self.average.state_dict()
         save_checkpoint(path, state)
 
     def resume(self, exp_dir, start_epoch, world, log):
@@ -91,3 +95,5 @@ class TrainingState:
             if "ema" not in state:
                 log.warning("%s holds no average of the weights: --ema-decay begins with its weights", path)
             self.ema.module.load_state_dict(state.get("ema", state["model"]))
+        if self.average is not None and "average" in state:
+            self.average.load_state_dict(state["average"])

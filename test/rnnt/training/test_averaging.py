@@ -56,7 +56,7 @@ def test_average_has_statistics_of_its_own(exp, toy):
 
 def test_best_and_iteration(exp):
     assert load_for_decoding(exp, Selection(best=2))[3] == "best-2"
-    assert load_for_decoding(exp, Selection(iter=4))[3] == "iter-4"
+    assert load_for_decoding(exp, Selection(iter=4))[3] == "iter-4-avg-1"
 
 
 @pytest.mark.parametrize(

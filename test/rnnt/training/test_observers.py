@@ -108,7 +108,7 @@ def test_a_run_that_fails_is_no_success(tmp_path, toy_argv, train_watched, monke
     "options, words",
     [
         ({"ema_decay": 1.0}, "--ema-decay must be in [0, 1)"),
-        ({"stop_at_wer": -1}, "--stop-at-wer and --max-updates can't be negative"),
+        ({"stop_at_wer": -1}, "--stop-at-wer can't be negative"),
     ],
 )
 def test_senseless_options_are_refused(tmp_path, toy_argv, capsys, options, words):
