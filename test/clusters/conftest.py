@@ -1,0 +1,129 @@
+"""A real Slurm and a real Grid Engine on this machine, and a recipe with little data to train on."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+
+def free_ports(number):
+    """The first of so many consecutive ports that nobody listens on."""
+    for first in range(20000 + os.getpid() % 5000, 60000, 10):
+        try:
+            for port in range(first, first + number):
+                with socket.socket() as s:
+                    s.bind(("127.0.0.1", port))
+            return first
+        except OSError:
+            continue
+    raise RuntimeError("no free ports")
+
+
+def wait_for(path, text, seconds=60):
+    """Wait until a file holds a text."""
+    end = time.monotonic() + seconds
+    while not path.exists() or text not in path.read_text():
+        assert time.monotonic() < end, f"{path}: {path.read_text()[-3000:] if path.exists() else 'not there'}"
+        time.sleep(0.1)
+
+
+class Cluster:
+    """A cluster below `folder`, whose `env.sh` says how to reach it."""
+
+    def __init__(self, kind, folder):
+        self.kind, self.folder = kind, folder
+        environment = {**os.environ, "PORT": str(free_ports(8)), "KILL_WAIT": "20"}
+        command = [HERE / f"start_{kind}.sh", folder]
+        started = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        if started.returncode != 0:
+            self.stop()
+            pytest.fail(f"{started.stdout[-1000:]}{started.stderr[-2000:]}")
+        text = subprocess.check_output(["bash", "-c", f". {folder}/env.sh; env -0"], text=True)
+        self.environment = dict(item.split("=", 1) for item in text.split("\0") if item)
+
+    def stop(self):
+        subprocess.run([HERE / f"stop_{self.kind}.sh", self.folder], timeout=120)
+
+    wait_for = staticmethod(wait_for)
+
+    def popen(self, folder, *arguments):
+        """Start a launcher or another program in a folder."""
+        words = [str(word) for word in arguments]
+        if words[0].endswith(".pl"):
+            words = [sys.executable, str(ROOT / "utils" / words[0]), *words[1:]]
+        return subprocess.Popen(
+            words, cwd=folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def run(self, folder, *arguments, timeout=100):
+        """Run it; returns (exit status, output, errors)."""
+        process = self.popen(folder, *arguments)
+        try:
+            out, errors = process.communicate(timeout=timeout)
+        finally:
+            process.kill()
+        return process.returncode, out, errors
+
+
+def start(kind, programs, tmp_path_factory):
+    missing = [program for program in programs if not shutil.which(program)]
+    if os.getuid() != 0 or missing:
+        pytest.skip(f"needs root and {', '.join(missing) or 'its programs'}; test/clusters/install.sh installs them")
+    cluster = Cluster(kind, tmp_path_factory.mktemp(kind))
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory):
+    programs = ("/usr/sbin/slurmctld", "/usr/sbin/slurmd", "/usr/sbin/munged", "sbatch", "srun")
+    yield from start("slurm", programs, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def grid_engine(tmp_path_factory):
+    programs = [f"/usr/lib/gridengine/{name}" for name in ("sge_qmaster", "sge_execd", "qsub", "spoolinit")]
+    yield from start("grid_engine", programs, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def recipe(tmp_path_factory):
+    """A copy of the digits recipe with the data of a few utterances of noise, prepared."""
+    from rnnt.data.audio import write_audio
+
+    top = tmp_path_factory.mktemp("recipe")
+    folder = top / "egs" / "digits" / "ASR"
+    for name in ("rnnt", "local", "utils", "tools", "setup.py"):
+        (top / name).symlink_to(ROOT / name)
+    source = ROOT / "egs" / "digits" / "ASR"
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("data", "exp", "__pycache__"))
+    recordings = top / "recordings"
+    recordings.mkdir()
+    generator = np.random.default_rng(0)
+    for digit in range(10):
+        for speaker in ("anna", "theo", "zoe"):
+            for index in (0, 5, 10, 11):
+                samples = 0.1 * generator.standard_normal(1600 + 50 * digit + index)
+                write_audio(recordings / f"{digit}_{speaker}_{index}.wav", samples.astype(np.float32), 8000)
+    (folder / "data" / "corpus").mkdir(parents=True)
+    text = f'{{"kind": "folder", "path": "{recordings}", "held_out_speakers": ["theo"]}}'
+    (folder / "data" / "corpus" / "source.json").write_text(text)
+    few = "--num-test 8 --num-dev 6 --num-train 60 --num-train-short 20 --num-newspeaker 5"
+    script = f"""
+        . ./path.sh &&
+        python3 local/make_manifests.py --corpus data/corpus --out data/manifests {few} &&
+        ./prepare.sh --stage 2 --stop-stage 6 --perturb-speed "" --nj 1"""
+    made = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True)
+    assert made.returncode == 0, made.stdout[-2000:] + made.stderr[-2000:]
+    # All "nodes" are this machine.
+    (folder / "local" / "path.sh").write_text("export GLOO_SOCKET_IFNAME=lo\n")
+    return folder
