@@ -95,9 +95,40 @@ def grid_engine(tmp_path_factory):
     yield from start("grid_engine", programs, tmp_path_factory)
 
 
+TRAINING = (
+    "--num-epochs 3 --threads 1 --max-duration 10 --log-interval 1 --encoder-dim 32 --predictor-dim 16 --joiner-dim 16"
+)
+
+
+class Recipe:
+    """A copy of the digits recipe, with data to train a model of two ranks on."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def use(self, old, new):
+        """Change cmd.sh, as the user of a cluster does."""
+        path = self.folder / "cmd.sh"
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    def training(self, exp_dir):
+        """The command that trains."""
+        words = ["--stage", 1, "--stop-stage", 1, "--world-size", 2, "--exp-dir", exp_dir, "--train-opts", TRAINING]
+        return [self.folder / "run.sh", *words]
+
+    def weights(self, exp_dir):
+        """The bytes of all parameters after the last epoch, by name."""
+        import torch
+
+        model = torch.load(self.folder / exp_dir / "epoch-3.pt", map_location="cpu", weights_only=False)["model"]
+        return {name: tensor.numpy().tobytes() for name, tensor in model.items()}
+
+
 @pytest.fixture(scope="session")
 def recipe(tmp_path_factory):
-    """A copy of the digits recipe with the data of a few utterances of noise, prepared."""
+    """A `Recipe` with a few utterances of noise, prepared."""
     from rnnt.data.audio import write_audio
 
     top = tmp_path_factory.mktemp("recipe")
@@ -126,4 +157,13 @@ def recipe(tmp_path_factory):
     assert made.returncode == 0, made.stdout[-2000:] + made.stderr[-2000:]
     # All "nodes" are this machine.
     (folder / "local" / "path.sh").write_text("export GLOO_SOCKET_IFNAME=lo\n")
-    return folder
+    return Recipe(folder)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(recipe):
+    """The weights after a training of two ranks on this machine that nothing interrupted."""
+    words = [str(word) for word in recipe.training("exp/local")]
+    result = subprocess.run(words, cwd=recipe.folder, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return recipe.weights("exp/local")

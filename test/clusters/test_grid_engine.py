@@ -55,3 +55,16 @@ def test_launcher_that_is_interrupted_deletes_its_job(grid_engine, place):
     _, errors = launcher.communicate(timeout=60)
     assert launcher.returncode == 2 and "interrupted" in errors
     assert grid_engine.run(place, "qstat")[1] == ""
+
+
+def test_training_that_is_put_back_ends_as_an_undisturbed_one(grid_engine, recipe, undisturbed):
+    grid_engine.environment["cmd_backend"] = "sge"
+    recipe.use("queue.pl --gpu 1 --num-threads 4 --mem 4G", "queue.pl --num-threads 2 --mem 1G")
+    running = grid_engine.popen(recipe.folder, *recipe.training("exp/sge"))
+    log = recipe.folder / "exp/sge/log/train.log"
+    grid_engine.wait_for(log, "epoch 1 batch", 200)
+    grid_engine.run(recipe.folder, "qmod", "-rj", (recipe.folder / "exp/sge/q/train.state/id").read_text().strip())
+    out, errors = running.communicate(timeout=200)
+    assert running.returncode == 0, out[-3000:] + errors[-3000:]
+    assert "# Restart 1" in log.read_text()
+    assert recipe.weights("exp/sge") == undisturbed

@@ -2,7 +2,6 @@
 
 import re
 import signal
-import subprocess
 
 import pytest
 
@@ -110,57 +109,15 @@ def test_failing_process_takes_those_on_other_nodes_down(slurm, place):
     assert "task 1: Exited with exit code 5" in errors
 
 
-def weights(path):
-    import torch
-
-    return torch.load(path, map_location="cpu", weights_only=False)["model"]
-
-
-TRAINING = (
-    "--num-epochs 3 --threads 1 --max-duration 10 --encoder-dim 32 --predictor-dim 16 --joiner-dim 16 --log-interval 1"
-)
-
-
-def train(recipe, exp_dir):
-    return [
-        recipe / "run.sh",
-        "--stage",
-        1,
-        "--stop-stage",
-        1,
-        "--world-size",
-        2,
-        "--exp-dir",
-        exp_dir,
-        "--train-opts",
-        TRAINING,
-    ]
-
-
-def test_preempted_training_on_two_nodes_ends_as_an_undisturbed_one(slurm, recipe):
-    import torch
-
-    slurm.environment["cmd_backend"] = "local"
-    status, out, errors = slurm.run(recipe, *train(recipe, "exp/local"), timeout=300)
-    assert status == 0, out[-3000:] + errors[-3000:]
+def test_preempted_training_on_two_nodes_ends_as_an_undisturbed_one(slurm, recipe, undisturbed):
     slurm.environment["cmd_backend"] = "slurm"
-    cmd = recipe / "cmd.sh"
-    cmd.write_text(
-        cmd.read_text().replace("slurm.pl --gpu 1 --num-threads 4 --mem 4G", "slurm.pl --num-nodes 2 --mem 1G")
-    )
-    with open(recipe / "slurm.out", "w") as file:
-        running = subprocess.Popen(
-            [str(word) for word in train(recipe, "exp/slurm")],
-            cwd=recipe,
-            env=slurm.environment,
-            stdout=file,
-            stderr=file,
-        )
-    log = recipe / "exp/slurm/log/train.log"
-    slurm.wait_for(log, "epoch 2", 200)
-    slurm.run(recipe, "scontrol", "requeue", (recipe / "exp/slurm/q/train.state/id").read_text().strip())
-    assert running.wait(timeout=200) == 0, (recipe / "slurm.out").read_text()[-3000:]
-    assert "# Restart 1" in log.read_text() and "exit status 99" in log.read_text()
-    expected, found = weights(recipe / "exp/local/epoch-3.pt"), weights(recipe / "exp/slurm/epoch-3.pt")
-    assert expected.keys() == found.keys()
-    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    recipe.use("slurm.pl --gpu 1 --num-threads 4 --mem 4G", "slurm.pl --num-nodes 2 --mem 1G")
+    running = slurm.popen(recipe.folder, *recipe.training("exp/slurm"))
+    log = recipe.folder / "exp/slurm/log/train.log"
+    slurm.wait_for(log, "epoch 1 batch", 200)
+    slurm.run(recipe.folder, "scontrol", "requeue", job_of(recipe.folder / "exp/slurm", "train"))
+    out, errors = running.communicate(timeout=200)
+    assert running.returncode == 0, out[-3000:] + errors[-3000:]
+    text = log.read_text()
+    assert "2 process(es)" in text and "exit status 99" in text and "# Restart 1" in text and "continuing from" in text
+    assert recipe.weights("exp/slurm") == undisturbed

@@ -47,15 +47,22 @@ def test_options_reach_sbatch(cluster):
     (call,) = cluster.calls("sbatch")
     assert call.startswith("sbatch --export=PATH --mem 4G -q x ") and " --array 1-3%2 " in call
     assert "--requeue" not in call and "srun" not in call
-    cluster.program("srun", 'echo "srun $*"; while [ "$1" != bash ]; do shift; done; SLURM_PROCID=0 "$@"\n')
+    cluster.program(
+        "srun",
+        'echo "srun $*"; while [ "$1" != bash ]; do shift; done; SLURM_NTASKS=2 SLURM_PROCID=0 SLURM_LOCALID=0 "$@"\n',
+    )
     cluster.program("scontrol", "echo '   NodeAddr=10.0.0.7 NodeHostName=x'\n")
     options = ["--num-nodes", 2, "--requeue", "true", "--image", "a b.sqsh"]
-    assert cluster.run("slurm.pl", *options, "b.log", "echo", "$MASTER_ADDR", "$MASTER_PORT") == (0, "")
+    assert cluster.run("slurm.pl", *options, "b.log", "echo", "$MASTER_ADDR", "$MASTER_PORT", "$RANK/$WORLD_SIZE") == (
+        0,
+        "",
+    )
     call = cluster.calls("sbatch")[-1]
     assert "--nodes 2 --ntasks-per-node=1 --requeue --signal=B:USR1@60" in call and "--container" not in call
     step, said = cluster.body("b.log")
     assert "--nodes 2 --ntasks-per-node=1 --container-image=a b.sqsh" in step
-    assert said.split()[0] == "10.0.0.7" and 1024 <= int(said.split()[1]) < 65536
+    address, port, rank = said.split()
+    assert address == "10.0.0.7" and 1024 <= int(port) < 65536 and rank == "0/2"
 
 
 def test_failed_tasks_are_counted_and_alone_run_again(cluster):
@@ -115,6 +122,19 @@ def test_submission_is_tried_again_and_a_wrong_one_is_not(cluster):
     cluster.environment["PATH"] = "/usr/sbin/none"
     status, errors = cluster.run("slurm.pl", "a.log", "true")
     assert status == 1 and "sbatch: No such file" in errors and "cmd.sh" in errors
+
+
+def test_submission_whose_answer_was_lost_is_not_repeated(cluster):
+    (cluster.folder / "real").mkdir()
+    (cluster.folder / "bin" / "sbatch").rename(cluster.folder / "real" / "sbatch")
+    cluster.program(
+        "sbatch",
+        f'{cluster.folder}/real/sbatch "$@" >/dev/null\n'
+        f"echo 1 {cluster.folder}/q/a.sh >{cluster.home}/listed\n"
+        "echo Socket timed out >&2; exit 1\n",
+    )
+    status, errors = cluster.run("slurm.pl", "a.log", "exit", 4)
+    assert status == 1 and "exit status 4" in errors and len(cluster.calls("sbatch")) == 1
 
 
 def test_status_that_arrives_late_is_waited_for(cluster):

@@ -28,6 +28,7 @@ Options (--foo-bar and --foo_bar are the same):
   --config FILE                configuration (default: conf/queue.conf or conf/slurm.conf, else built in)
   --requeue true               queue.pl, slurm.pl: a job that was preempted, or that ends with status 99 (state saved,
                                run me again), goes back into the queue
+  --patience SECONDS           wait so long for files that a slow file system shows late (default: 30)
   --num-nodes N                slurm.pl: one process a GPU (or one a node) on N nodes
   --hosts-file FILE            ssh.pl: names of the hosts (default: .queue/machines)
   --jobs-per-host N            ssh.pl: jobs on one host at a time (default: 1)

@@ -96,6 +96,11 @@ class _GridEngine:
     def is_passing(errors):
         return bool(_PASSING.search(errors))
 
+    @staticmethod
+    def find(script):
+        # qstat does not tell the script; qsub that got no answer has submitted nothing.
+        return None
+
     def states(self, identifier, wanted):
         status, out, errors = ask(["qstat", "-g", "d", "-u", getpass.getuser()])
         if status != 0:

@@ -4,6 +4,7 @@ What differs among schedulers is in slurm and grid_engine.
 """
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -68,8 +69,8 @@ def run(scheduler, request, jobs):
 
     `scheduler` has `submit_command(request, jobs, files)`, `dialect(request, jobs)` for the script,
     `identifier(output)` of a submission, `is_passing(errors)` whether a failed one is worth another try,
-    `states(identifier, wanted)` -> {task: State} of those it knows, and `cancel(identifier, tasks, kill)`; tasks None
-    means all.
+    `find(script)` the number of a job with this script, `states(identifier, wanted)` -> {task: State} of those it
+    knows, and `cancel(identifier, tasks, kill)`; tasks None means all.
     """
     if not jobs:
         return [], False
@@ -83,7 +84,7 @@ def run(scheduler, request, jobs):
         if identifier is None:
             files.begin(jobs)
             files.write_script(script)
-            identifier = _submit(scheduler, request, command, signals)
+            identifier = _submit(scheduler, request, command, files.script, signals)
             if identifier is None:
                 return [], True
             files.write_identifier(identifier)
@@ -113,7 +114,7 @@ def _still_running(scheduler, request, jobs, files, script):
     return identifier
 
 
-def _submit(scheduler, request, command, signals):
+def _submit(scheduler, request, command, script, signals):
     """Submit; return the number, None when interrupted before that."""
     for delay in _AGAIN_AFTER + (None,):
         try:
@@ -132,6 +133,11 @@ def _submit(scheduler, request, command, signals):
         end = time.monotonic() + delay
         while time.monotonic() < end and not signals.count:
             time.sleep(0.2)
+        # Only the answer may have been lost.
+        with contextlib.suppress(Silent):
+            identifier = scheduler.find(os.path.abspath(script))
+            if identifier:
+                return identifier
     return None
 
 

@@ -1,5 +1,6 @@
 """The Slurm backend: arrays by sbatch, one squeue for all tasks, sacct for what squeue has forgotten."""
 
+import getpass
 import re
 
 from launch import conf, scheduler
@@ -61,7 +62,7 @@ _AGAIN = f"""\
 _RUN_STEP = """\
 _job_rank() {
   _job_in_step=1
-  if [ "$SLURM_NTASKS" -gt 1 ]; then
+  if [ "${SLURM_NTASKS:-1}" -gt 1 ]; then
     # As torchrun has it.
     export RANK=$SLURM_PROCID WORLD_SIZE=$SLURM_NTASKS LOCAL_RANK=$SLURM_LOCALID
     export LOCAL_WORLD_SIZE=${SLURM_NTASKS_PER_NODE:-1}
@@ -160,6 +161,12 @@ class _Slurm:
     @staticmethod
     def is_passing(errors):
         return bool(_PASSING.search(errors))
+
+    @staticmethod
+    def find(script):
+        status, out, _ = ask(["squeue", "-h", "-u", getpass.getuser(), "-o", "%F %o"])
+        found = [line.split(None, 1)[0] for line in out.splitlines() if line.split(None, 1)[1:] == [script]]
+        return found[-1] if found and status == 0 else None
 
     @staticmethod
     def states(identifier, wanted):

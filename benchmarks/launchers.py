@@ -1,0 +1,69 @@
+"""What the launchers add to the time of 100 jobs that do nothing.
+
+    python benchmarks/launchers.py               run.pl JOB=1:100, and 100 processes one after the other
+    python benchmarks/launchers.py --slurm       slurm.pl JOB=1:100 beside sbatch of an array of 100 `true`, on the
+                                                 Slurm of this environment (test/clusters/start_slurm.sh makes one)
+
+Prints a table: median and range of wall seconds over the repetitions. For sbatch the time ends when squeue, asked
+every 0.1 s, shows no task that waits or runs.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+UTILS = Path(__file__).parents[1] / "utils"
+JOBS = 100
+
+
+def launcher(name, folder, *options):
+    command = [sys.executable, UTILS / name, *options, f"JOB=1:{JOBS}", "log/x.JOB.log", "true"]
+    subprocess.run(command, cwd=folder, check=True)
+
+
+def one_after_the_other(folder):
+    for _ in range(JOBS):
+        subprocess.run(["bash", "-c", "true"], cwd=folder, check=True)
+
+
+def plain_sbatch(folder):
+    """The same array with the same output files, without a launcher."""
+    command = ["sbatch", "--parsable", f"--array=1-{JOBS}", "-o", "x.%a.log", "--wrap", "true"]
+    job = subprocess.check_output(command, cwd=folder, text=True).strip()
+    while subprocess.check_output(["squeue", "-h", "-j", job, "-t", "PD,R,CG"], text=True).strip():
+        time.sleep(0.1)
+
+
+def measure(name, function, repetitions):
+    seconds = []
+    for _ in range(repetitions):
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            function(folder)
+            seconds.append(time.perf_counter() - start)
+    print(f"{name:40s} {median(seconds):6.2f} {min(seconds):6.2f} - {max(seconds):.2f}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--slurm", action="store_true", help="measure slurm.pl instead of run.pl")
+    parser.add_argument("--repetitions", type=int, default=5)
+    args = parser.parse_args()
+    print(f"{f'{JOBS} jobs':40s} {'median':>6s} range, seconds")
+    if args.slurm:
+        with tempfile.NamedTemporaryFile("w", suffix=".conf") as conf:
+            conf.write("command sbatch\n")
+            conf.flush()
+            measure("sbatch --array", plain_sbatch, args.repetitions)
+            measure("slurm.pl", lambda folder: launcher("slurm.pl", folder, "--config", conf.name), args.repetitions)
+    else:
+        measure("bash -c true, one after the other", one_after_the_other, args.repetitions)
+        measure("run.pl", lambda folder: launcher("run.pl", folder), args.repetitions)
+
+
+if __name__ == "__main__":
+    main()
