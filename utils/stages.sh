@@ -121,9 +121,11 @@ skip_stage() {
 # follow LOG COMMAND...: run a job whose output goes to LOG and show LOG as it grows. Returns the job's exit status.
 follow() {
   local log=$1 job show status=0
+  local state=${log%/log/*}/q/${log##*/log/}
   shift
   mkdir -p "$(dirname "$log")"
-  rm -f "$log"
+  # The job of a launcher that was killed may still write its log.
+  [ -e "${state%.log}.state/id" ] || rm -f "$log"
   "$@" &
   job=$!
   tail --pid="$job" --sleep-interval=0.3 --lines=+1 --follow=name --retry "$log" 2>/dev/null &

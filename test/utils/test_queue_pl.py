@@ -30,6 +30,10 @@ def test_one_job_is_no_array(cluster):
     assert cluster.run("queue.pl", "--max-jobs-run", 3, "JOB=4", "x.JOB.log", "echo", "JOB") == (0, "")
     assert "-t" not in cluster.calls("qsub")[0].split() and "-tc" not in cluster.calls("qsub")[0].split()
     assert cluster.body("x.4.log") == ["4"]
+    # The name of a job begins with a letter.
+    assert " -N " not in cluster.calls("qsub")[0]
+    assert cluster.run("queue.pl", "4.log", "true") == (0, "")
+    assert " -N job-4.sh " in cluster.calls("qsub")[1]
 
 
 def test_status_99_means_again_only_where_that_is_asked_for(cluster):

@@ -112,6 +112,12 @@ def test_silent_scheduler_is_waited_for(cluster):
     assert (cluster.home / "silent").read_text() == "0"
 
 
+def test_held_job_is_told_once_and_waited_for(cluster):
+    (cluster.home / "held").write_text("")
+    status, errors = cluster.run("slurm.pl", "a.log", "sleep", "2.5", ";", "rm", cluster.home / "held")
+    assert (status, errors) == (0, "slurm.pl: warning: job 1: does not start by itself: JobHeldUser\n")
+
+
 def test_submission_is_tried_again_and_a_wrong_one_is_not(cluster):
     (cluster.home / "silent").write_text("1")
     status, errors = cluster.run("slurm.pl", "a.log", "true")

@@ -75,6 +75,7 @@ _job_watch() {
 }
 
 trap _job_end EXIT
+trap '' USR1
 cd "$_job_folder" || exit 1
 mkdir -p "$(dirname "$_job_log")"
 exec >>"$_job_log" 2>&1 </dev/null || exit 1

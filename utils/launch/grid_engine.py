@@ -1,6 +1,7 @@
 """The Grid Engine backend: arrays by qsub, one qstat for all tasks, qacct for those that have left the queue."""
 
 import getpass
+import os
 import re
 
 from launch import conf, scheduler
@@ -66,6 +67,9 @@ class _GridEngine:
 
     def submit_command(self, request, jobs, files):
         words = self.conf.command_words()
+        name = os.path.basename(files.script)
+        if not name[0].isalpha():
+            words += ["-N", "job-" + name]
         skip = {"num_nodes"} if self.array else {"num_nodes", "max_jobs_run"}
         for arguments in self.conf.arguments(request, skip):
             words += arguments

@@ -39,6 +39,9 @@ _WORDS = {
     "REVOKED": "taken back by the federation",
     "TIMEOUT": "the time limit is over (--time)",
 }
+# Waiting jobs that somebody has to look at, by state or reason.
+_HELD = ("REQUEUE_HOLD", "SPECIAL_EXIT")
+_STUCK = re.compile("[Hh]eld|NeverSatisfied|BadConstraints|Partition|ReqNodeNotAvail|Invalid")
 # sbatch did not reach the controller, or it is busy.
 _PASSING = re.compile(r"timed? ?out|unable to contact|connection|temporarily|try(ing)? again|no answer", re.IGNORECASE)
 
@@ -209,8 +212,8 @@ def _wait_status(text):
 def _state(name, code_and_signal, reason):
     name = name.split("+")[0]
     if name not in _WORDS:
-        held = f"held by Slurm: {reason}" if name == "PENDING" and "eld" in reason else ""
-        return State(True, 0, 0, "", held)
+        stuck = name in _HELD or (name == "PENDING" and _STUCK.search(reason))
+        return State(True, 0, 0, "", f"does not start by itself: {reason}" if stuck else "")
     code, number = code_and_signal
     if name == "COMPLETED":
         return State(False, 0, 0, "", "")

@@ -2,8 +2,8 @@
 """A scheduler of one machine for tests: sbatch, squeue, sacct, scancel, qsub, qstat, qacct and qdel in one.
 
 The name it is called by decides. $FAKE_CLUSTER is its folder: <job>_<task> files hold "STATE WAIT-STATUS PID", `calls`
-the command lines, `silent` how many further questions stay unanswered, `faults` the lines "TASK STATE WAIT-STATUS":
-such a task is killed half a second after its start, and this is then said of it.
+the command lines, `held` makes all jobs seem held, `silent` says how many further questions stay unanswered, `faults`
+has lines "TASK STATE WAIT-STATUS": such a task is killed half a second after its start, and this is then said of it.
 """
 
 import os
@@ -102,7 +102,8 @@ def squeue(words):
     if not tasks:
         sys.exit("slurm_load_jobs error: Invalid job id specified")
     for task, (state, raw, _) in tasks.items():
-        print(f"{task or 'N/A':<20}{state:<30}{raw:<20}None")
+        state, reason = ("PENDING", "JobHeldUser") if (HOME / "held").exists() else (state, "None")
+        print(f"{task or 'N/A':<20}{state:<30}{raw:<20}{reason}")
 
 
 def sacct(words):
