@@ -8,7 +8,7 @@ for ((t = 0; t < 40; t++)); do
   sleep 0.25
 done
 
-# shellcheck source=test/clusters/end_daemons.sh
+# shellcheck source=end_daemons.sh
 . "$(dirname "${BASH_SOURCE[0]}")/end_daemons.sh"
 end_daemons "$dir/run/slurmctld.pid"
 end_daemons "$dir"/run/slurmd.*.pid
