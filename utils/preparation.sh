@@ -22,7 +22,7 @@ preparation_options() {
   cat <<TEXT
   --stage N          run stage N and all later ones, done or not (default: only what is not done)
   --stop-stage N     end after stage N (default: $stop_stage)
-  --nj N             jobs of stage 3, run by \$train_cmd of cmd.sh, and processes of other stages (default: $nj)
+  --nj N             jobs of stage 3, run by \$decode_cmd of cmd.sh, and processes of other stages (default: $nj)
   --vocab-size "N"   tokens; several numbers make several models (default: $vocab_size)
   --token-type bpe|char|file  what a token is; char and file need no --vocab-size (default: $token_type)
   --token-list FILE  the tokens of --token-type file, one a line; docs/new_corpus.md (default: "$token_list")
@@ -114,7 +114,7 @@ compute_fbank() {
   echo "features: $jobs jobs, the first is shown: $out/log/fbank.JOB.log"
   # The last of several --gpu counts, the least of several --num-threads.
   # shellcheck disable=SC2086
-  follow "$out/log/fbank.1.log" $train_cmd --gpu 0 --num-threads 1 JOB=1:"$jobs" "$out/log/fbank.JOB.log" \
+  follow "$out/log/fbank.1.log" $decode_cmd --gpu 0 --num-threads 1 JOB=1:"$jobs" "$out/log/fbank.JOB.log" \
     python3 "$@" --split "JOB/$jobs" || return 1
   python3 "$@" --merge
 }

@@ -39,9 +39,10 @@ def wait_for(path, text, seconds=60):
 class Cluster:
     """A cluster below `folder`, whose `env.sh` says how to reach it."""
 
-    def __init__(self, kind, folder):
+    def __init__(self, kind, folder, **options):
         self.kind, self.folder = kind, folder
-        environment = {**os.environ, "PORT": str(free_ports(8)), "KILL_WAIT": "20"}
+        self.port = free_ports(8)
+        environment = {**os.environ, "PORT": str(self.port), "KILL_WAIT": "20", **options}
         command = [HERE / f"start_{kind}.sh", folder]
         started = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         if started.returncode != 0:
@@ -74,19 +75,33 @@ class Cluster:
         return process.returncode, out, errors
 
 
-def start(kind, programs, tmp_path_factory):
+def start(kind, programs, tmp_path_factory, **options):
     missing = [program for program in programs if not shutil.which(program)]
     if os.getuid() != 0 or missing:
         pytest.skip(f"needs root and {', '.join(missing) or 'its programs'}; test/clusters/install.sh installs them")
-    cluster = Cluster(kind, tmp_path_factory.mktemp(kind))
+    cluster = Cluster(kind, tmp_path_factory.mktemp(kind), **options)
     yield cluster
     cluster.stop()
 
 
+SLURM = ["/usr/sbin/slurmctld", "/usr/sbin/slurmd", "/usr/sbin/munged", "sbatch", "srun"]
+
+
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory):
-    programs = ("/usr/sbin/slurmctld", "/usr/sbin/slurmd", "/usr/sbin/munged", "sbatch", "srun")
-    yield from start("slurm", programs, tmp_path_factory)
+    yield from start("slurm", SLURM, tmp_path_factory)
+
+
+@pytest.fixture
+def slurm_on_a_network(tmp_path_factory):
+    """A Slurm whose nodes are network namespaces."""
+    made = (
+        shutil.which("ip") and subprocess.run(["ip", "netns", "add", "rnnt-try"], capture_output=True).returncode == 0
+    )
+    if not made:
+        pytest.skip("needs the right to make network namespaces (ip netns add)")
+    subprocess.run(["ip", "netns", "del", "rnnt-try"], check=True)
+    yield from start("slurm", [*SLURM, "nsenter"], tmp_path_factory, NETWORK="true", KILL_WAIT="3")
 
 
 @pytest.fixture(scope="session")
@@ -105,17 +120,28 @@ class Recipe:
 
     def __init__(self, folder):
         self.folder = folder
+        self.cmd = (folder / "cmd.sh").read_text()
 
-    def use(self, old, new):
-        """Change cmd.sh, as the user of a cluster does."""
-        path = self.folder / "cmd.sh"
-        text = path.read_text()
-        assert old in text
-        path.write_text(text.replace(old, new))
+    def use(self, old, new, interface="lo"):
+        """Change cmd.sh, as the user of a cluster does, and name the interface of the network."""
+        assert old in self.cmd
+        (self.folder / "cmd.sh").write_text(self.cmd.replace(old, new))
+        (self.folder / "local" / "path.sh").write_text(f"export GLOO_SOCKET_IFNAME={interface}\n")
 
-    def training(self, exp_dir):
+    def training(self, exp_dir, options=""):
         """The command that trains."""
-        words = ["--stage", 1, "--stop-stage", 1, "--world-size", 2, "--exp-dir", exp_dir, "--train-opts", TRAINING]
+        words = [
+            "--stage",
+            1,
+            "--stop-stage",
+            1,
+            "--world-size",
+            2,
+            "--exp-dir",
+            exp_dir,
+            "--train-opts",
+            f"{TRAINING} {options}",
+        ]
         return [self.folder / "run.sh", *words]
 
     def weights(self, exp_dir):
@@ -155,8 +181,6 @@ def recipe(tmp_path_factory):
         ./prepare.sh --stage 2 --stop-stage 6 --perturb-speed "" --nj 1"""
     made = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True)
     assert made.returncode == 0, made.stdout[-2000:] + made.stderr[-2000:]
-    # All "nodes" are this machine.
-    (folder / "local" / "path.sh").write_text("export GLOO_SOCKET_IFNAME=lo\n")
     return Recipe(folder)
 
 

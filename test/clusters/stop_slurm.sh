@@ -13,3 +13,10 @@ done
 end_daemons "$dir/run/slurmctld.pid"
 end_daemons "$dir"/run/slurmd.*.pid
 end_daemons "$dir/run/munged.pid"
+
+port=$(cat "$dir/port")
+for space in $(ip netns list 2>/dev/null | awk -v name="rnnt$port-" 'index($1, name) == 1 { print $1 }'); do
+  ip netns del "$space"
+done
+ip link del "rb$port" 2>/dev/null
+true

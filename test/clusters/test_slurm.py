@@ -2,6 +2,7 @@
 
 import re
 import signal
+import time
 
 import pytest
 
@@ -121,3 +122,24 @@ def test_preempted_training_on_two_nodes_ends_as_an_undisturbed_one(slurm, recip
     text = log.read_text()
     assert "2 process(es)" in text and "exit status 99" in text and "# Restart 1" in text and "continuing from" in text
     assert recipe.weights("exp/slurm") == undisturbed
+
+
+def test_training_goes_on_after_the_network_of_a_node_was_cut(slurm_on_a_network, recipe, undisturbed):
+    slurm = slurm_on_a_network
+    slurm.environment["cmd_backend"] = "slurm"
+    recipe.use("slurm.pl --gpu 1 --num-threads 4 --mem 4G", "slurm.pl --num-nodes 2 --mem 1G", interface="eth0")
+    running = slurm.popen(recipe.folder, *recipe.training("exp/cut", "--save-every-n 2"))
+    log = recipe.folder / "exp/cut/log/train.log"
+    slurm.wait_for(log, "checkpoint-", 200)
+    link = ["ip", "-n", f"rnnt{slurm.port}-2", "link", "set", "eth0"]
+    slurm.run(recipe.folder, *link, "down")
+    job = job_of(recipe.folder / "exp/cut", "train")
+    end = time.monotonic() + 100
+    while "PENDING" not in slurm.run(recipe.folder, "squeue", "-h", "-j", job, "-o", "%T")[1]:
+        assert running.poll() is None and time.monotonic() < end
+        time.sleep(0.3)
+    slurm.run(recipe.folder, *link, "up")
+    out, errors = running.communicate(timeout=300)
+    assert running.returncode == 0, out[-3000:] + errors[-3000:]
+    assert "# Restart 1" in log.read_text() and "continuing from" in log.read_text()
+    assert recipe.weights("exp/cut") == undisturbed
