@@ -35,7 +35,7 @@ experiment_options() {
   --features stored|onthefly  see prepare.sh --help (default: its own)
   --noise DIR                 see prepare.sh --help; mixed in while training (default: none)
   --perturb-speed "FACTORS"   see prepare.sh --help (default: its own)
-  --vocab-size N              tokens (default: $vocab_size)
+  --vocab-size "N"            tokens; of several numbers the first is trained (default: $vocab_size)
   --token-type bpe|char|file  what a token is; char and file need no --vocab-size (default: $token_type)
   --token-list FILE, --ngram-order "N"  see prepare.sh --help (default: its own)
   --config FILE.yaml          configuration of the training (default: $config)
@@ -92,7 +92,7 @@ prepare() {
 
 # train: from the newest checkpoint on, if there is one.
 train() {
-  local lang=data/lang_bpe_$vocab_size mixed=()
+  local lang=data/lang_bpe_${vocab_size%% *} mixed=()
   [ "$token_type" = bpe ] || lang=data/lang_$token_type
   train_set=${train_set:-$(first_set train "$(cat data/manifests/sets)")} || return 1
   dev_set=${dev_set:-$(first_set dev "$(cat data/manifests/sets)")} || return 1

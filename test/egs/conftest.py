@@ -1,12 +1,33 @@
-"""The programs of the recipes' own local/, loaded from their files."""
+"""The programs of the recipes' own local/, loaded from their files, and copies of recipes to run."""
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-EGS = Path(__file__).resolve().parents[2] / "egs"
+ROOT = Path(__file__).resolve().parents[2]
+EGS = ROOT / "egs"
+
+
+@pytest.fixture
+def copy_recipe(tmp_path):
+    """`copy_recipe("corpus")` copies a recipe into a tree that shares all else: nothing is written into this one."""
+
+    def copy(corpus):
+        source, target = EGS / corpus / "ASR", tmp_path / "egs" / corpus / "ASR"
+        target.mkdir(parents=True)
+        for name in ("rnnt", "local", "utils", "tools", "setup.py"):
+            (tmp_path / name).symlink_to(ROOT / name)
+        listed = subprocess.run(["git", "ls-files"], cwd=source, capture_output=True, text=True, check=True)
+        for name in listed.stdout.split():
+            (target / name).parent.mkdir(exist_ok=True)
+            (target / name).write_bytes((source / name).read_bytes())
+            (target / name).chmod((source / name).stat().st_mode)
+        return target
+
+    return copy
 
 
 @pytest.fixture

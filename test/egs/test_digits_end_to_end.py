@@ -3,27 +3,13 @@
 import json
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture
-def recipe(tmp_path):
-    """A copy of the recipe in a tree that shares everything else, so that nothing is written into this checkout."""
-    target = tmp_path / "egs" / "digits" / "ASR"
-    target.mkdir(parents=True)
-    for name in ("rnnt", "local", "utils", "tools", "setup.py"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    source = ROOT / "egs" / "digits" / "ASR"
-    files = subprocess.run(["git", "ls-files"], cwd=source, capture_output=True, text=True, check=True).stdout.split()
-    for name in files:
-        (target / name).parent.mkdir(exist_ok=True)
-        (target / name).write_bytes((source / name).read_bytes())
-        (target / name).chmod((source / name).stat().st_mode)
-    return target
+def recipe(copy_recipe):
+    return copy_recipe("digits")
 
 
 def run(recipe):
