@@ -115,12 +115,13 @@ def plan_sets(sets, config, options):
             print(f"{feature_set.name}: already in {feature_set.manifest}")
             continue
 
-        def write(file, paths=paths, factors=factors):
+        def write(file, feature_set=feature_set, paths=paths, factors=factors):
             if options.window:
                 report = write_window_list(file, *paths, config.sampling_rate, options.window)
             else:
                 report = write_cut_list(file, *paths, config.sampling_rate, factors)
             tell(report, paths, config.sampling_rate)
+            feature_set.note_missing(report.without_recording)
             return report.cuts
 
         feature_set.plan(inputs, write)
@@ -130,7 +131,7 @@ def tell(report, paths, sampling_rate):
     """Print what is remarkable about a list of cuts."""
     if report.without_recording:
         print(
-            f"warning: {paths[1]}: {report.without_recording} supervisions name a recording that is not in "
+            f"warning: {paths[1]}: {len(report.without_recording)} supervisions name a recording that is not in "
             f"{paths[0]}; left out"
         )
     if report.rates - {sampling_rate}:

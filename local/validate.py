@@ -40,13 +40,13 @@ def check_set(path, file, context, load, on_good):
     """
     from lhotse.serialization import deserialize_item
 
-    from rnnt.data.chunks import read_skipped
+    from rnnt.data.chunks import read_left_out
     from rnnt.data.manifest import read_items
 
     report, name = Report(), path.name.removesuffix(".jsonl.gz")
-    for cut_id, problem in read_skipped(path.with_name(name)):
+    for fault in read_left_out(path.with_name(name)):
         report.total += 1
-        report.add_fault("unreadable audio", cut_id, problem)
+        report.add_fault(*fault)
     for line, cut in progress(read_items(path, 3, deserialize_item), what=name, unit="utt"):
         report.total += 1
         utterance = Utterance(cut, load, context.tokenizer.encode)

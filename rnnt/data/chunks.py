@@ -62,6 +62,11 @@ class FeatureSet:
             write_json(self.part / "plan.json", {"cuts": number})
             write_json(stamp, inputs)
 
+    def note_missing(self, missing):
+        """Keep `[(id, problem)]` of the utterances that are not in the list of cuts, for stage 6."""
+        if missing:
+            write_json(self.part / "missing.json", missing)
+
     def is_planned(self):
         return (self.part / "inputs.json").is_file()
 
@@ -172,10 +177,12 @@ def _manifest_writer(path):
         yield file
 
 
-def read_skipped(folder):
-    """`[(cut id, problem)]` of what was left out of the set with this folder."""
-    path = Path(folder) / "skipped.json"
-    return [tuple(item) for item in read_json(path)] if path.is_file() else []
+def read_left_out(folder):
+    """Yield `(fault, cut id, problem)` of what is not in the manifest of the set with this folder."""
+    for fault, name in (("no audio", "missing.json"), ("unreadable audio", "skipped.json")):
+        path = Path(folder) / name
+        for cut_id, problem in read_json(path) if path.is_file() else ():
+            yield fault, cut_id, problem
 
 
 def stored_inputs(folder):

@@ -22,7 +22,7 @@ class CutListReport:
     """What `write_cut_list` found."""
 
     cuts: int = 0
-    without_recording: int = 0  # supervisions that name none of the recordings
+    without_recording: list = field(default_factory=list)  # (id, problem) of supervisions that name none of them
     rates: set = field(default_factory=set)  # samples/s of the recordings
 
 
@@ -87,7 +87,7 @@ def write_cut_list(file, recordings, supervisions, sampling_rate, factors=()):
             supervision = SupervisionSegment.from_dict(item)
             recording = index.find(supervision.recording_id)
             if recording is None:
-                report.without_recording += 1
+                report.without_recording.append((supervision.id, f"no recording {supervision.recording_id}"))
                 continue
             _write(file, _at_rate(_cut(recording, supervision), sampling_rate, report))
             report.cuts += 1
