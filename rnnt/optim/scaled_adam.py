@@ -50,8 +50,7 @@ class ScaledAdam(Optimizer):
         shared = self.state[params[0]]  # the first tensor keeps what belongs to all
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
         (beta1, beta2), step = group["betas"], group["step"]
-        norm_N = torch.stack(torch._foreach_norm(params))
-        rms_N = norm_N / norm_N.new_tensor([p.numel() for p in params]).sqrt()
+        rms_N = torch.stack(torch._foreach_div(torch._foreach_norm(params), [p.numel() ** 0.5 for p in params]))
         size_N = rms_N.clamp(min=group["min_rms"])
         self._clip(grads, size_N, shared["norms"], group)
 
