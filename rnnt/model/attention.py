@@ -1,5 +1,7 @@
 """Self-attention that knows how far apart two frames are."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -12,7 +14,7 @@ FORBIDDEN = -1e4  # added to a score that must not count: exp of it is 0, in hal
 def distance_encoding(T, dim, device=None):
     """Sines and cosines (2 T, D) of the distances T - 1, ..., 1, 0, -1, ..., -T, in frames."""
     distance_X = torch.arange(T - 1, -T - 1, -1, device=device, dtype=torch.float32)
-    rates_D = torch.exp(torch.arange(0, dim, 2, device=device) * (-torch.log(torch.tensor(10000.0)) / dim))
+    rates_D = torch.exp(torch.arange(0, dim, 2, device=device) * (-math.log(10000.0) / dim))
     angles_XD = distance_X[:, None] * rates_D
     return torch.cat([angles_XD.sin(), angles_XD.cos()], dim=1)
 
@@ -53,7 +55,7 @@ class RelativeAttention(nn.Module):
         q_BTHC, k_BTHC, v_BTHC = self.input(x_BTD).unflatten(2, (3, self.heads, -1)).unbind(2)
         p_XHC = self.position(distance_XD).unflatten(1, (self.heads, -1))
         shifted_BHTC = (q_BTHC + self.position_bias).transpose(1, 2)
-        by_distance_BHTX = shifted_BHTC @ p_XHC.permute(1, 2, 0).to(shifted_BHTC.dtype)
+        by_distance_BHTX = shifted_BHTC @ p_XHC.permute(1, 2, 0)
         scores_BHTT = by_key(by_distance_BHTX) * q_BTHC.shape[3] ** -0.5
         scores_BHTT = scores_BHTT.masked_fill(~valid_BT[:, None, None, :], FORBIDDEN)
         out_BHTC = F.scaled_dot_product_attention(
