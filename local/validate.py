@@ -41,13 +41,14 @@ def check_set(path, file, context, load, on_good):
     from lhotse.serialization import deserialize_item
 
     from rnnt.data.chunks import read_left_out
-    from rnnt.data.manifest import read_items
+    from rnnt.data.manifest import count_lines, read_items
 
     report, name = Report(), path.name.removesuffix(".jsonl.gz")
     for fault in read_left_out(path.with_name(name)):
         report.total += 1
         report.add_fault(*fault)
-    for line, cut in progress(read_items(path, 3, deserialize_item), what=name, unit="utt"):
+    items = read_items(path, 3, deserialize_item)
+    for line, cut in progress(items, total=count_lines(path), what=name, unit="utt"):
         report.total += 1
         utterance = Utterance(cut, load, context.tokenizer.encode)
         fault = find_fault(utterance, context)

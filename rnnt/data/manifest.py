@@ -7,6 +7,7 @@ until it is read, so an exact plan over the whole corpus and a resume without re
 import gzip
 import json
 import os
+import zlib
 from array import array
 from pathlib import Path
 
@@ -15,6 +16,19 @@ import numpy as np
 from rnnt.data.config import read_feature_config
 from rnnt.errors import UserError
 from rnnt.files import atomic_path
+
+
+def count_lines(path):
+    """The number of lines of a .jsonl or .jsonl.gz manifest; None where it is broken, which `read_items` then tells."""
+    try:
+        with _open(path) as file:
+            return sum(1 for _ in file)
+    except (OSError, EOFError, zlib.error):
+        return None
+
+
+def _open(path):
+    return gzip.open(path) if Path(path).suffix == ".gz" else open(path, "rb")
 
 
 def read_items(path, stage, parse=None):
@@ -27,12 +41,12 @@ def read_items(path, stage, parse=None):
     if not path.is_file():
         raise UserError(f"{path}: no such manifest; stage {stage} makes it")
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+        with _open(path) as file:
             for line in file:
                 item = json.loads(line)
                 yield line, parse(item) if parse else item
                 number += 1
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: line {number}: broken ({error}); remove it and run stage {stage} again") from None
 
 

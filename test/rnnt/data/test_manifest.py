@@ -1,5 +1,6 @@
-"""Random access to JSON-lines manifests."""
+"""JSON-lines manifests, read at random or from begin to end."""
 
+import gzip
 import pickle
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from lhotse import CutSet
 from lhotse.testing.dummies import dummy_cut
 
-from rnnt.data.manifest import CutManifest
+from rnnt.data.manifest import CutManifest, count_lines, read_items
 from rnnt.errors import UserError
 
 
@@ -46,3 +47,21 @@ def test_bad_manifests_are_named(path, tmp_path):
     path.write_text("")
     with pytest.raises(UserError, match="empty"):
         CutManifest(path)
+
+
+@pytest.mark.parametrize("damage", ["none", "cut off", "flipped"])
+def test_compressed_manifests(path, tmp_path, damage):
+    data = path.read_bytes()
+    packed = bytearray(gzip.compress(data))
+    if damage == "cut off":
+        del packed[-20:]
+    if damage == "flipped":
+        packed[40:60] = bytes(255 - byte for byte in packed[40:60])
+    (tmp_path / "a.jsonl.gz").write_bytes(packed)
+    if damage == "none":
+        assert count_lines(tmp_path / "a.jsonl.gz") == count_lines(path) == 5
+        assert b"".join(line for line, _ in read_items(tmp_path / "a.jsonl.gz", 3)) == data
+        return
+    assert count_lines(tmp_path / "a.jsonl.gz") is None
+    with pytest.raises(UserError, match=r"a.jsonl.gz: line \d: broken .* run stage 3 again"):
+        list(read_items(tmp_path / "a.jsonl.gz", 3))
