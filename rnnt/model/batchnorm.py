@@ -72,7 +72,6 @@ class MaskedBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
         # Count, sum and sum of squares since the last commit; in double, so that the order of ranks does not show.
         self.register_buffer("pending", torch.zeros(2 * channels + 1, dtype=torch.float64), persistent=False)
-        self.counts = True
 
     def forward(self, x, mask_BT):
         """x (B, C, T, ...), mask_BT True on valid frames; returns the same shape in float32, zero on padding."""
@@ -89,19 +88,12 @@ class MaskedBatchNorm(nn.Module):
 
     @torch.no_grad()
     def _remember(self, count, mean, var):
-        if self.counts:
-            count, mean, var = count.double(), mean.double(), var.double()
-            self.pending += torch.cat([count[None], count * mean, count * (var + mean * mean)])
+        count, mean, var = count.double(), mean.double(), var.double()
+        self.pending += torch.cat([count[None], count * mean, count * (var + mean * mean)])
 
 
 def _norms(model):
     return [m for m in model.modules() if isinstance(m, MaskedBatchNorm)]
-
-
-def count_statistics(model, yes):
-    """Whether forward passes in training mode count towards the running statistics."""
-    for norm in _norms(model):
-        norm.counts = yes
 
 
 @torch.no_grad()

@@ -29,7 +29,8 @@ def launch(function, arguments, world_size, port=0):
     with its status. When one process ends badly the others are ended too, and `UserError` names it. Under torchrun
     or `srun` the processes exist already and `world_size` is not looked at.
     """
-    if world_size > 1 and find_place() is None:
+    place = find_place()
+    if world_size > 1 and (place is None or place.size == 1):
         _launch_many(function, arguments, world_size, port or free_port())
         return
     with Interruption() as interruption:
@@ -56,8 +57,9 @@ def _run(function, arguments, interruption):
 
 def _run_rank(rank, function, arguments, size, port):
     os.environ.update(
-        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
-    )
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(size), LOCAL_WORLD_SIZE=str(size),
+        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+    )  # fmt: skip
     try:
         with Interruption() as interruption:
             _run(function, arguments, interruption)

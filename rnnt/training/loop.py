@@ -65,7 +65,7 @@ class Trainer:
         # Whatever each rank drew, all begin with the weights of rank 0, and so does their average.
         world.broadcast(model.state_dict().values())
         self.ema = start_ema(model, options.train.ema_decay) if options.train.ema_decay else None
-        self.average = RunningAverage() if options.train.average_period else None
+        self.average = RunningAverage() if options.train.average_period and world.is_main else None
         self.state = TrainingState(model, self.optimizer, self.scaler, identity, self.ema, self.average)
         self.events = Events(self.exp_dir / "tensorboard", options.train.tensorboard and world.is_main)
 
@@ -101,7 +101,7 @@ class Trainer:
         if done and self.position.batch == 0 and done not in records:
             records[done] = self._finish_epoch(done)
         reached = self._reached(records.get(done))
-        if train.scan_batches and done < train.num_epochs:
+        if train.scan_batches and not (reached or done >= train.num_epochs or self._spent()):
             self.model.train()
             scan(self, *self._plan(done + 1), lambda batch: self._compute(Piece(batch), len(batch)))
         if not reached and done >= train.num_epochs:
@@ -149,7 +149,7 @@ class Trainer:
             grad_norm = self._update([next(batches) for _ in turn.positions], turn)
             now.step += 1
             now.batch = min(now.batch + group, len(plan))
-            if self.average is not None and self.world.is_main and now.step % options.train.average_period == 0:
+            if self.average is not None and now.step % options.train.average_period == 0:
                 self.average.add(self.model)
             if now.step % options.train.log_interval == 0 or now.batch == len(plan):
                 self._report(plan, lr, grad_norm, clock)

@@ -68,8 +68,11 @@ def tasks_per_node(text):
 
 
 def cores_of_process(place, processes):
-    """CPU cores for each process: what the scheduler gave to it, else its share of those it may run on."""
+    """CPU cores for each process: its share of those it may run on, or of those that Slurm gave to its task."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    sharing = place.local_size if place else processes
     if "SLURM_STEP_ID" in os.environ and "SLURM_CPUS_PER_TASK" in os.environ:
-        return min(cores, int(os.environ["SLURM_CPUS_PER_TASK"]))
-    return max(1, cores // (place.local_size if place else processes))
+        cores = min(cores, int(os.environ["SLURM_CPUS_PER_TASK"]))
+        if int(os.environ.get("SLURM_NTASKS", 1)) > 1:
+            sharing = 1  # each process is a task
+    return max(1, cores // sharing)

@@ -116,7 +116,7 @@ def test_full_range_pruned_equals_full():
 
 @pytest.mark.parametrize("predictor", ["stateless", "lstm"])
 def test_every_parameter_gets_a_gradient(predictor):
-    """DDP waits for each parameter, whatever the scales of the losses are."""
+    """Whatever the scales of the losses are."""
     torch.manual_seed(0)
     model = Transducer(config(predictor=predictor), LossConfig(ctc_loss_scale=0.2))
     model(*data(), 1.0, 0.0).total.backward()
