@@ -14,7 +14,7 @@ from rnnt.progress import progress
 TIME_TOLERANCE = 0.02  # seconds; tables round their times
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Spoken:
     """One utterance. Times are in seconds; `end` None: to the end of the recording."""
 
