@@ -4,11 +4,12 @@
     python benchmarks/launchers.py --slurm       slurm.pl JOB=1:100 beside sbatch of an array of 100 `true`, on the
                                                  Slurm of this environment (test/clusters/start_slurm.sh makes one)
 
-Prints a table: median and range of wall seconds over the repetitions. For sbatch the time ends when squeue, asked
-every 0.1 s, shows no task that waits or runs.
+Prints a table: median and range of wall seconds over the repetitions, and the median of CPU seconds of all processes
+started. For sbatch the time ends when squeue, asked every 0.1 s, shows no task that waits or runs.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -39,13 +40,15 @@ def plain_sbatch(folder):
 
 
 def measure(name, function, repetitions):
-    seconds = []
+    wall, cpu = [], []
     for _ in range(repetitions):
         with tempfile.TemporaryDirectory() as folder:
-            start = time.perf_counter()
+            before = os.times()
             function(folder)
-            seconds.append(time.perf_counter() - start)
-    print(f"{name:40s} {median(seconds):6.2f} {min(seconds):6.2f} - {max(seconds):.2f}")
+            after = os.times()
+            wall.append(after.elapsed - before.elapsed)
+            cpu.append(sum(after[2:4]) - sum(before[2:4]))
+    print(f"{name:40s} {median(wall):6.2f} {min(wall):6.2f} - {max(wall):5.2f} {median(cpu):6.2f}")
 
 
 def main():
@@ -53,7 +56,7 @@ def main():
     parser.add_argument("--slurm", action="store_true", help="measure slurm.pl instead of run.pl")
     parser.add_argument("--repetitions", type=int, default=5)
     args = parser.parse_args()
-    print(f"{f'{JOBS} jobs':40s} {'median':>6s} range, seconds")
+    print(f"{f'{JOBS} jobs':40s} median {'range':14s}    CPU (seconds)")
     if args.slurm:
         with tempfile.NamedTemporaryFile("w", suffix=".conf") as conf:
             conf.write("command sbatch\n")

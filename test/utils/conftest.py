@@ -35,10 +35,16 @@ class Cluster:
 
     def run(self, *arguments):
         """Run a launcher; returns (exit status, standard error)."""
-        process = self.popen(*arguments)
-        out, errors = process.communicate(timeout=60)
-        assert out == ""
-        return process.returncode, errors
+        return self.run_together(arguments)[0]
+
+    def run_together(self, *commands):
+        """Run launchers at the same time; returns what `run` does for each."""
+        results = []
+        for process in [self.popen(*arguments) for arguments in commands]:
+            out, errors = process.communicate(timeout=60)
+            assert out == ""
+            results.append((process.returncode, errors))
+        return results
 
     def calls(self, name):
         """The command lines of a program of the scheduler."""

@@ -69,12 +69,6 @@ def test_silent_scheduler_is_waited_for(cluster):
     assert (cluster.home / "silent").read_text() == "0"
 
 
-def test_lost_job_is_called_lost(cluster):
-    cluster.program("job", f"rm -f {cluster.home}/[0-9]*_*; kill -9 $PPID\n")
-    status, errors = cluster.run("queue.pl", "--patience", 1, "a.log", "exec", "job")
-    assert status == 1 and "a.log: lost: the scheduler does not know job 1 any more" in errors
-
-
 def test_interrupt_cancels_what_was_submitted(cluster):
     launcher = cluster.popen("queue.pl", "a.log", "touch", "ready", ";", "sleep", 30)
     while not (cluster.folder / "ready").exists():

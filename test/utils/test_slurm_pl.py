@@ -114,7 +114,7 @@ def test_silent_scheduler_is_waited_for(cluster):
 
 def test_held_job_is_told_once_and_waited_for(cluster):
     (cluster.home / "held").write_text("")
-    status, errors = cluster.run("slurm.pl", "a.log", "sleep", "2.5", ";", "rm", cluster.home / "held")
+    status, errors = cluster.run("slurm.pl", "a.log", "sleep", "1.5", ";", "rm", cluster.home / "held")
     assert (status, errors) == (0, "slurm.pl: warning: job 1: does not start by itself: JobHeldUser\n")
 
 
@@ -143,28 +143,32 @@ def test_submission_whose_answer_was_lost_is_not_repeated(cluster):
     assert status == 1 and "exit status 4" in errors and len(cluster.calls("sbatch")) == 1
 
 
-def test_status_that_arrives_late_is_waited_for(cluster):
-    """The folder is on slow storage: the scheduler says FAILED long before the file is there."""
-    cluster.program("mv", f'(sleep 2; {shutil.which("mv")} "$@") >/dev/null 2>&1 &\n')
-    status, errors = cluster.run("slurm.pl", "JOB=1:2", "x.JOB.log", "exit", "JOB")
-    assert status == 1 and "x.2.log: exit status 2" in errors
-
-
-def test_status_that_never_arrives_is_the_schedulers(cluster):
-    cluster.program("mv", "")
-    options = ["--patience", 1, "JOB=1:2", "x.JOB.log"]
-    status, errors = cluster.run("slurm.pl", *options, "exit", "$((JOB*7-7))")
-    assert status == 1 and errors.startswith("slurm.pl: 1 / 2 failed") and "x.2.log: exit status 7" in errors
+def test_status_that_arrives_late_or_never(cluster):
+    """On slow storage the scheduler says FAILED long before the file is there; if it never comes, that has to do."""
+    move = f'case $2 in *never*) ;; *) (sleep 1.5; {shutil.which("mv")} "$@") >/dev/null 2>&1 & ;; esac\n'
+    cluster.program("mv", move)
+    late, never = cluster.run_together(
+        ["slurm.pl", "JOB=1:2", "late.JOB.log", "exit", "JOB"],
+        ["slurm.pl", "--patience", 1, "JOB=1:2", "never.JOB.log", "exit", "$((JOB*7-7))"],
+    )
+    assert late[0] == 1 and "late.2.log: exit status 2" in late[1]
+    assert never[0] == 1 and never[1].startswith("slurm.pl: 1 / 2 failed") and "never.2.log: exit status 7" in never[1]
 
 
 def test_job_that_the_queue_forgot_is_looked_up_or_called_lost(cluster):
-    forget = f"rm -f {cluster.home}/[0-9]*_*; kill -9 $PPID"
-    cluster.program("job", f"echo at work; {forget}\n")
-    status, errors = cluster.run("slurm.pl", "--patience", 1, "a.log", "exec", "job")
-    assert status == 1 and "a.log: lost: the scheduler does not know job 1 any more" in errors and "at work" in errors
-    (cluster.home / "history.2").write_text("2|CANCELLED by 0|0:15\n")
-    status, errors = cluster.run("slurm.pl", "--patience", 1, "a.log", "exec", "job")
-    assert status == 1 and "a.log: CANCELLED: cancelled" in errors
+    cluster.program(
+        "job",
+        "echo at work\n"
+        '[ "$1" != known ] || echo "$SLURM_JOB_ID|CANCELLED by 0|0:15" >$FAKE_CLUSTER/history.$SLURM_JOB_ID\n'
+        'rm -f "$FAKE_CLUSTER/${SLURM_JOB_ID}"_*; kill -9 $PPID\n',
+    )
+    results = cluster.run_together(
+        ["slurm.pl", "--patience", 1, "a.log", "exec", "job"],
+        ["slurm.pl", "--patience", 1, "b.log", "exec", "job", "known"],
+        ["queue.pl", "--patience", 1, "c.log", "exec", "job"],
+    )
+    for (status, errors), part in zip(results, ("lost: the scheduler does not", "CANCELLED: cancelled", "lost: the")):
+        assert status == 1 and f".log: {part}" in errors and "    | at work" in errors
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -180,7 +184,7 @@ def test_interrupt_cancels_what_was_submitted(cluster, number):
 
 
 def test_killed_launcher_finds_its_job_again(cluster):
-    words = ["slurm.pl", "a.log", "touch", "ready", ";", "sleep", 3, ";", "exit", 4]
+    words = ["slurm.pl", "a.log", "touch", "ready", ";", "sleep", 2, ";", "exit", 4]
     launcher = cluster.popen(*words)
     while not (cluster.folder / "ready").exists():
         time.sleep(0.05)

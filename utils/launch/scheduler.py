@@ -31,7 +31,7 @@ _SILENCE = 60.0
 _GRACE = 60.0
 _ONE_REQUEST = 1.0
 # A submission is tried again after so many seconds.
-_AGAIN_AFTER = (2, 5, 10, 20)
+_AGAIN_AFTER = (1, 5, 10, 20)
 
 
 class Silent(Exception):

@@ -35,9 +35,13 @@ def tasks_of(job):
 
 def start(tasks, script, output, variable):
     """Run the tasks in the background; return the number of the job."""
-    counter = HOME / "counter"
-    job = int(counter.read_text()) + 1 if counter.exists() else 1
-    counter.write_text(str(job))
+    job = 1
+    while True:
+        try:
+            (HOME / f"number.{job}").touch(exist_ok=False)
+            break
+        except FileExistsError:
+            job += 1
     for task in tasks:
         environment = {**os.environ, "SLURM_JOB_ID": str(job), "JOB_ID": str(job), "SLURMD_NODENAME": "here"}
         if variable:
