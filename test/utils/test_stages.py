@@ -87,7 +87,7 @@ def test_removed_folder_is_made_again(prepare, tmp_path):
 FOLLOW = """set -euo pipefail
 stop_stage=9
 . {utils}/stages.sh
-follow log/a.log {command} && echo "status 0" || echo "status $?"
+follow exp/log/a.log {command} && echo "status 0" || echo "status $?"
 """
 
 
@@ -97,19 +97,26 @@ def follow(tmp_path, command):
 
 
 def test_log_is_shown_to_its_last_line(tmp_path):
-    (tmp_path / "log").mkdir()
-    (tmp_path / "log/a.log").write_text("old\n")
+    (tmp_path / "exp/log").mkdir(parents=True)
+    (tmp_path / "exp/log/a.log").write_text("old\n")
     launcher = UTILS / "run.pl"
-    out = follow(tmp_path, f"{launcher} log/a.log echo one \\; sleep 1 \\; echo two")
+    out = follow(tmp_path, f"{launcher} exp/log/a.log echo one \\; sleep 1 \\; echo two")
     lines = [line for line in out.splitlines() if not line.startswith("#")]
     assert lines == ["one", "two", "status 0"] and "# Ended (code 0)" in out
-    assert follow(tmp_path, f"{launcher} log/a.log exit 5").endswith("status 1\n")
+    assert follow(tmp_path, f"{launcher} exp/log/a.log exit 5").endswith("status 1\n")
+
+
+def test_log_of_a_job_that_outlived_its_launcher_is_kept(tmp_path):
+    for name in ("exp/log/a.log", "exp/q/a.state/id"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("at work\n")
+    assert follow(tmp_path, "sleep 1") == "at work\nstatus 0\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_follower_ends_its_job(tmp_path, number):
     """A signal to the script alone, as a scheduler sends it."""
-    command = f"{UTILS}/run.pl log/a.log echo \\$\\$ \\; exec sleep 100"
+    command = f"{UTILS}/run.pl exp/log/a.log echo \\$\\$ \\; exec sleep 100"
     script = FOLLOW.format(utils=UTILS, command=command)
     # A script in the foreground: SIGINT is not ignored.
     process = subprocess.Popen(["bash", "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, text=True)

@@ -90,6 +90,8 @@ fi
 rm -f "$_job_files/again.$_job_task".*
 _job_watch srun --export=ALL --kill-on-bad-exit=1 @SRUN_OPTIONS@ bash -c _job_rank
 _job_status=$?
+# After SIGTERM srun does not wait for processes on nodes that are lost, and may end with 0.
+[ -z "$_job_terminated" ] || [ $_job_status -ne 0 ] || _job_status=143
 for _job_file in "$_job_files/again.$_job_task".*; do
   [ ! -e "$_job_file" ] || [ $_job_status -ne 0 ] || _job_status=%d
 done
