@@ -64,6 +64,11 @@ class Cluster:
         path.write_text("#!/bin/bash\n" + text)
         path.chmod(0o755)
 
+    def program_that_meets_silence(self, name):
+        """A program that ends with 3 when one question to the scheduler has stayed unanswered."""
+        silent = self.home / "silent"
+        self.program(name, f"echo 1 >{silent}\nuntil grep -q 0 {silent}; do sleep 0.1; done\nexit 3\n")
+
 
 @pytest.fixture
 def cluster(tmp_path):

@@ -105,16 +105,29 @@ def test_killed_tasks_are_reported_by_name(cluster):
 
 
 def test_silent_scheduler_is_waited_for(cluster):
-    (cluster.home / "silent").write_text("0")
-    cluster.program("job", f"echo 1 >{cluster.home}/silent; sleep 1.5; exit 3\n")
+    cluster.program_that_meets_silence("job")
     status, errors = cluster.run("slurm.pl", "a.log", "job")
-    assert status == 1 and "exit status 3" in errors and "silent" not in errors
-    assert (cluster.home / "silent").read_text() == "0"
+    assert status == 1 and "exit status 3" in errors and "timed out" not in errors
+
+
+def test_step_that_ends_well_after_sigterm_is_not_believed(cluster):
+    """srun does so when a node of its job is lost."""
+    cluster.program("srun", "touch started; sleep 1; exit 0\n")
+    cluster.program("scontrol", "")
+    launcher = cluster.popen("slurm.pl", "--patience", 1, "--num-nodes", 2, "a.log", "true")
+    while not (cluster.folder / "started").exists():
+        time.sleep(0.05)
+    assert cluster.popen(cluster.folder / "bin" / "scancel", "1").wait() == 0
+    _, errors = launcher.communicate(timeout=30)
+    assert launcher.returncode == 1 and "a.log: CANCELLED: cancelled" in errors
 
 
 def test_held_job_is_told_once_and_waited_for(cluster):
     (cluster.home / "held").write_text("")
-    status, errors = cluster.run("slurm.pl", "a.log", "sleep", "1.5", ";", "rm", cluster.home / "held")
+    cluster.program(
+        "job", f"until [ $(grep -c squeue {cluster.home}/calls) -ge 3 ]; do sleep 0.1; done; rm {cluster.home}/held\n"
+    )
+    status, errors = cluster.run("slurm.pl", "a.log", "job")
     assert (status, errors) == (0, "slurm.pl: warning: job 1: does not start by itself: JobHeldUser\n")
 
 
