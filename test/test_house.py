@@ -26,7 +26,9 @@ HEAVY = {"torch", "lhotse", "numpy", "sentencepiece", "matplotlib", "tensorboard
 OPTIONAL = {"k2", "kaldifeat", "torchaudio", "triton", "kenlm", "espeakng_loader", "sherpa_onnx"}
 
 LIBRARY = sorted((ROOT / "rnnt").rglob("*.py"))
-STAGES = sorted([*(ROOT / "local").glob("*.py"), *(ROOT / "egs").glob("*/*/local/*.py")])
+STAGES = sorted(
+    [*(ROOT / "local").glob("*.py"), *(ROOT / "egs").glob("*/*/local/*.py"), *(ROOT / "egs").glob("*/*/mlperf/*.py")]
+)
 LAUNCHERS = sorted([*(ROOT / "utils").rglob("*.py"), *(ROOT / "utils").glob("*.pl")])
 
 

@@ -9,7 +9,9 @@ nj=$(nproc)
 vocab_size=500
 token_type=bpe
 token_list=
+blank=first
 ngram_order="2 3"
+fbank_config=conf/fbank.yaml
 features=stored
 noise=
 perturb_speed=
@@ -26,7 +28,9 @@ preparation_options() {
   --vocab-size "N"   tokens; several numbers make several models (default: $vocab_size)
   --token-type bpe|char|file  what a token is; char and file need no --vocab-size (default: $token_type)
   --token-list FILE  the tokens of --token-type file, one a line; docs/new_corpus.md (default: "$token_list")
+  --blank first|last  id of blank: 0, or behind the tokens as in MLPerf's RNN-T (default: $blank)
   --ngram-order "N"  orders of the token n-grams, 2 to 5 (default: "$ngram_order")
+  --fbank-config FILE  the front-end (default: $fbank_config)
   --features stored|onthefly  compute the features in stage 3, or whenever they are needed (default: $features)
   --perturb-speed "FACTORS"  speeds of further copies of the training set, such as "0.9 1.1"
                      (default: "$perturb_speed")
@@ -64,6 +68,7 @@ TEXT
 # begin_preparation CALLER: the environment, in the folder of the recipe. CALLER is where the user stands.
 begin_preparation() {
   dl_dir=$(from_caller "$1" "${dl_dir-}")
+  fbank_config=$(from_caller "$1" "$fbank_config")
   import=$(sets_from_caller "$1" "${import-}")
   token_list=$(from_caller "$1" "$token_list")
   noise=$(from_caller "$1" "$noise")
@@ -133,11 +138,11 @@ prepare_shared() {
   fi
   # shellcheck disable=SC2086
   run_stage 3 fbank data/fbank \
-    compute_fbank data/fbank --nj "$nj" --config conf/fbank.yaml --features "$features" \
+    compute_fbank data/fbank --nj "$nj" --config "$fbank_config" --features "$features" \
     --manifest-dir data/manifests --sets $names --train-set "$train_set" --perturb-speed $perturb_speed
   if [ -n "$noise" ]; then
     run_stage 4 "noise fbank" data/noise \
-      compute_fbank data/noise --nj "$nj" --config conf/fbank.yaml --features "$features" \
+      compute_fbank data/noise --nj "$nj" --config "$fbank_config" --features "$features" \
       --manifest-dir data/noise_manifests --sets noise --window 10
   else
     skip_stage 4 "noise fbank" "none asked for"
@@ -153,7 +158,7 @@ prepare_shared() {
     langs+=("data/lang_bpe_$size")
     run_stage 5 "SentencePiece" "data/lang_bpe_$size" \
       python3 "$RNNT_ROOT/local/train_bpe.py" --manifest-dir data/manifests --train-set "$train_set" \
-      --vocab-size "$size" --out "data/lang_bpe_$size"
+      --vocab-size "$size" --blank "$blank" --out "data/lang_bpe_$size"
   done
   # shellcheck disable=SC2086
   run_stage 6 "validation and statistics" data/cuts \

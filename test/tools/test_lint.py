@@ -10,7 +10,17 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("rnnt", "local", "utils", "tools", "egs", "test", "benchmarks", ".ci")
 # Where scripts stand; data and experiments are no place to look.
-SCRIPTS = ("utils/*", "tools/*", ".ci/*", "egs/*/*/*.sh", "egs/*/*/local/*", "benchmarks/*", "test/**/*.sh")
+SCRIPTS = (
+    "utils/*",
+    "tools/*",
+    "tools/docker/*.sh",
+    "egs/*/*/mlperf/*",
+    ".ci/*",
+    "egs/*/*/*.sh",
+    "egs/*/*/local/*",
+    "benchmarks/*",
+    "test/**/*.sh",
+)
 
 
 def program(name):
@@ -25,7 +35,7 @@ def scripts(language):
     """The scripts whose first line names `language`."""
     found = []
     for path in sorted(path for pattern in SCRIPTS for path in ROOT.glob(pattern)):
-        if path.is_file() and path.suffix in ("", ".sh", ".pl"):
+        if path.is_file() and path.suffix in ("", ".sh", ".pl", ".sub"):
             with open(path, "rb") as file:
                 if language in file.readline(100):
                     found.append(path)
@@ -48,3 +58,9 @@ def test_ruff_finds_nothing(arguments):
 def test_shellcheck_finds_nothing(path):
     # From the folder of the script, where its `source` comments hold.
     run(program("shellcheck"), "-x", path.name, cwd=path.parent)
+
+
+def test_hadolint_finds_nothing():
+    files = sorted((ROOT / "tools" / "docker").glob("Dockerfile*"))
+    assert files
+    run(program("hadolint"), *files)
