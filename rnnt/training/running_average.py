@@ -26,7 +26,7 @@ class RunningAverage:
                 if self.count == 1:
                     self.mean[name] = value.clone()
                 else:
-                    self.mean[name] += (value - self.mean[name]) / self.count
+                    self.mean[name].lerp_(value, 1 / self.count)
 
     def state_dict(self):
         """For a checkpoint."""
