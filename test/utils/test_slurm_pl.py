@@ -197,7 +197,8 @@ def test_interrupt_cancels_what_was_submitted(cluster, number):
 
 
 def test_killed_launcher_finds_its_job_again(cluster):
-    words = ["slurm.pl", "a.log", "touch", "ready", ";", "sleep", 2, ";", "exit", 4]
+    wait = ["until", "[", "-e", "go", "]", ";", "do", "sleep", "0.1", ";", "done"]
+    words = ["slurm.pl", "a.log", "touch", "ready", ";", *wait, ";", "exit", 4]
     launcher = cluster.popen(*words)
     while not (cluster.folder / "ready").exists():
         time.sleep(0.05)
@@ -205,8 +206,11 @@ def test_killed_launcher_finds_its_job_again(cluster):
     launcher.communicate()
     status, errors = cluster.run("slurm.pl", "a.log", "something", "else")
     assert status == 1 and "job 1 of an earlier call still writes it" in errors
-    status, errors = cluster.run(*words)
-    assert status == 1 and "job 1 of an earlier call still runs; waiting for it" in errors and "exit status 4" in errors
+    launcher = cluster.popen(*words)
+    assert launcher.stderr.readline() == "slurm.pl: job 1 of an earlier call still runs; waiting for it\n"
+    (cluster.folder / "go").touch()
+    _, errors = launcher.communicate(timeout=30)
+    assert launcher.returncode == 1 and "exit status 4" in errors
     assert len(cluster.calls("sbatch")) == 1
 
 

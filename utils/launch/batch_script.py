@@ -32,7 +32,7 @@ _job_log=${_job_log%$'\n'}
 _job_command=${_job_command//@NAME@/$_job_task}
 _job_command=${_job_command%$'\n'}
 
-_job_date() { LC_ALL=C date '+%a %b %e %H:%M:%S %Z %Y'; }
+_job_date() { LC_ALL=C printf '%(%a %b %e %H:%M:%S %Z %Y)T' -1; }
 
 _job_end() {
   _job_status=$?
@@ -77,7 +77,7 @@ _job_watch() {
 trap _job_end EXIT
 trap '' USR1
 cd "$_job_folder" || exit 1
-mkdir -p "$(dirname "$_job_log")"
+[[ $_job_log != */* || -d ${_job_log%/*} ]] || mkdir -p "${_job_log%/*}"
 exec >>"$_job_log" 2>&1 </dev/null || exit 1
 echo "# Running on $(hostname)"
 echo "# Started at $(_job_date)"
