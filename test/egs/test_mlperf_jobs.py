@@ -318,7 +318,7 @@ def test_timed_runs_from_start_to_result(checkout):
     assert out.count("global batch 8 = 1 node(s) x 1 process(es) x micro-batch 8 x accumulation 1") == 3
     assert "mean of 3 runs without the best and the worst" in out and "NOTICE: synthetic data" in out
     seeds = [
-        json.loads(line[10:])["value"] for line in out.splitlines() if line.startswith(":::MLLOG") and '"seed"' in line
+        json.loads(line[9:])["value"] for line in out.splitlines() if line.startswith(":::MLLOG") and '"seed"' in line
     ]
     assert len(set(seeds)) == 3
     assert out.count("compliance check:") == 3
