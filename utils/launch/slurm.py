@@ -49,7 +49,7 @@ _DIALECT = {
     "RESTARTS": "${SLURM_RESTART_COUNT:-0}",
     # A process group of its own: the signal reaches the command's children too. Slurm finds all by the job, not by it.
     "START": '  set -m\n  "$@" &\n  _job_pid=$!\n  set +m',
-    "PASS": '  kill -s "$1" -- "-$_job_pid"',
+    "PASS": '  kill -s "$1" -- "-$_job_pid" 2>/dev/null',
     "RUN": "_job_watch _job_run\nexit",
     "AGAIN": "",
     "EXIT": "exit $_job_status",
