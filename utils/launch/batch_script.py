@@ -37,7 +37,7 @@ _job_date() { LC_ALL=C printf '%(%a %b %e %H:%M:%S %Z %Y)T' -1; }
 _job_end() {
   _job_status=$?
   # SIGTERM for the whole job may reach the command before this shell.
-  [ $_job_status -ne 143 ] || sleep 1
+  [ $_job_status -ne 143 ] || [ -n "$_job_terminated" ] || sleep 1
   trap '' TERM USR1
   if [ -n "$_job_terminated" ] && [ $_job_status -ne 0 ]; then
     echo "# Stopped by SIGTERM at $(_job_date), status $_job_status"
