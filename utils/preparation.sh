@@ -16,6 +16,7 @@ features=stored
 noise=
 perturb_speed=
 subsampling_factor=4
+max_duration_utt=30
 train_set=
 sets=
 
@@ -36,6 +37,7 @@ preparation_options() {
                      (default: "$perturb_speed")
   --subsampling-factor N  input frames per encoder frame, as the training has it (default: $subsampling_factor)
   --noise DIR        folder of recordings that training may mix in, in any format (default: ${noise:-none})
+  --max-duration-utt X  longer utterances, in seconds, are left out of all sets (default: $max_duration_utt)
   --train-set NAME   set for the tokens and the statistics (default: ${train_set:-the one whose name begins with train})
   --sets "NAMES"     all sets (default: ${sets:-those that stage 1 made})
   --config FILE      shell file that sets any of these (stop_stage=5)
@@ -164,7 +166,7 @@ prepare_shared() {
   run_stage 6 "validation and statistics" data/cuts \
     python3 "$RNNT_ROOT/local/validate.py" --fbank-dir data/fbank --out data/cuts --train-set "$train_set" \
     --sets $names --bpe-model "${langs[0]}/bpe.model" --max-drop 5 \
-    --subsampling-factor "$subsampling_factor"
+    --subsampling-factor "$subsampling_factor" --max-duration-utt "$max_duration_utt"
   for lang in "${langs[@]}"; do
     # shellcheck disable=SC2086
     run_stage 7 "n-gram" "$lang" \

@@ -336,7 +336,9 @@ def test_from_the_corpus_to_a_trained_epoch(checkout, tmp_path):
         folder.mkdir(parents=True)
         lines = []
         for i in range(number):
-            write_audio(folder / f"11-7-{i:04d}.flac", 0.1 * np.random.default_rng(i).standard_normal(16000), 16000)
+            seconds = 32 if part == "dev-clean" and i == 0 else 1
+            noise = 0.1 * np.random.default_rng(i).standard_normal(16000 * seconds)
+            write_audio(folder / f"11-7-{i:04d}.flac", noise, 16000)
             lines.append(f"11-7-{i:04d} {'ABC DEF'[: 3 + 4 * (i % 2)]} HELLO\n")
         (folder / "11-7.trans.txt").write_text("".join(lines))
     prepare = [
@@ -366,4 +368,6 @@ def test_from_the_corpus_to_a_trained_epoch(checkout, tmp_path):
         '"key": "train_samples", "value": 12' in result.stdout
         and '"data_speed_perturbaton_max", "value": 1.15' in result.stdout
     )
+    # The longest utterance of dev-clean lasts 32.6 s, and none may be left out.
+    assert '"key": "eval_samples", "value": 3' in result.stdout
     assert json.loads((tmp_path / "exp/epochs.jsonl").read_text())["epoch"] == 1

@@ -8,8 +8,10 @@ here=$(dirname "$mlperf")
 
 dl_dir=
 parts="train-clean-100 train-clean-360 train-other-500 dev-clean"
-# The benchmark decodes dev-clean alone; other parts may be prepared as well.
+# No n-gram is needed.
 stop_stage=6
+# The longest of the 2703 utterances of dev-clean has 32.6 s, and all are decoded.
+max_duration_utt=40
 vocab_size=1023
 blank=last
 features=onthefly
