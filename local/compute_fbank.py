@@ -93,9 +93,9 @@ def plan_sets(sets, config, options):
     """List the cuts of the sets that aren't finished."""
     from rnnt.data.chunks import CHUNK_CUTS, stored_inputs
     from rnnt.data.cut_list import write_cut_list, write_window_list
-    from rnnt.data.features import make_extractor
+    from rnnt.data.feature_library import resolve_library
 
-    library = make_extractor(config, options.feature_library).name
+    library = resolve_library(config, options.feature_library)
     if config.is_normalized and options.features == "stored":
         raise UserError(f"{config.frontend} cuts off silence, so its frames can't be stored; give --features onthefly")
     check_other_sets(config, stored_inputs(options.out), {s.name for s in sets}, options.out)

@@ -1,6 +1,7 @@
 """From recordings and supervisions (stage 1) to a list of cuts, one an utterance, in a stream.
 
 No manifest is held in memory: recordings are found through 16 bytes each, so the order of the two files is free.
+Dictionaries become lhotse's objects only where lhotse has something to do: that takes most of the time.
 """
 
 import hashlib
@@ -27,16 +28,14 @@ class CutListReport:
 
 
 class RecordingIndex:
-    """Lhotse recordings by their id, out of a manifest of any size. Made by `open_recordings`."""
+    """The recordings of a lhotse manifest of any size by their id. Made by `open_recordings`."""
 
     def __init__(self, file, hashes, offsets):
         order = np.argsort(hashes, kind="stable")
         self._file, self._hashes, self._offsets = file, hashes[order], offsets[order]
 
     def find(self, recording_id):
-        """The `Recording`, or None."""
-        from lhotse import Recording
-
+        """Its dictionary in the manifest, or None."""
         key = _hash(recording_id)
         for place in range(np.searchsorted(self._hashes, key), len(self._hashes)):
             if self._hashes[place] != key:
@@ -44,7 +43,7 @@ class RecordingIndex:
             self._file.seek(int(self._offsets[place]))
             item = json.loads(self._file.readline())
             if item["id"] == recording_id:
-                return Recording.from_dict(item)
+                return item
         return None
 
 
@@ -79,15 +78,14 @@ def write_cut_list(file, recordings, supervisions, sampling_rate, factors=()):
 
     Returns a `CutListReport`. Raises `UserError` on a broken line.
     """
-    from lhotse import SupervisionSegment
-
     report = CutListReport()
     with open_recordings(recordings, f"{file.name}.recordings") as index:
-        for _, item in progress(read_items(supervisions, 1), what=Path(supervisions).name.split(".")[0], unit="utt"):
-            supervision = SupervisionSegment.from_dict(item)
-            recording = index.find(supervision.recording_id)
+        for _, supervision in progress(
+            read_items(supervisions, 1), what=Path(supervisions).name.split(".")[0], unit="utt"
+        ):
+            recording = index.find(supervision["recording_id"])
             if recording is None:
-                report.without_recording.append((supervision.id, f"no recording {supervision.recording_id}"))
+                report.without_recording.append((supervision["id"], f"no recording {supervision['recording_id']}"))
                 continue
             _write(file, _at_rate(_cut(recording, supervision), sampling_rate, report))
             report.cuts += 1
@@ -114,44 +112,61 @@ def write_window_list(file, recordings, sampling_rate, seconds):
                 break
             piece = whole.truncate(offset=start, duration=min(seconds, left))
             piece.id = f"{whole.recording_id}-{number}"
-            _write(file, _at_rate(piece, sampling_rate, report))
+            _write(file, _at_rate(piece.to_dict(), sampling_rate, report))
             report.cuts += 1
     return report
 
 
 def _cut(recording, supervision):
-    from lhotse import MonoCut
-
+    """The cut of an utterance; all three are dictionaries as in lhotse's manifests."""
+    start, channel = supervision["start"], supervision.get("channel", 0)
     # An end behind that of the recording is left to stage 6, which names it.
-    left = recording.duration - supervision.start
-    return MonoCut(
-        id=supervision.id,
-        start=supervision.start,
-        duration=min(supervision.duration, left) if left > 0 else supervision.duration,
-        channel=supervision.channel if isinstance(supervision.channel, int) else supervision.channel[0],
-        supervisions=[supervision.with_offset(-supervision.start)],
-        recording=recording,
-    )
+    left = recording["duration"] - start
+    return {
+        "id": supervision["id"],
+        "start": start,
+        "duration": min(supervision["duration"], left) if left > 0 else supervision["duration"],
+        "channel": channel if isinstance(channel, int) else channel[0],
+        "supervisions": [_from_zero(supervision)],
+        "recording": recording,
+        "type": "MonoCut",
+    }
+
+
+def _from_zero(supervision):
+    """The supervision as seen from its own start."""
+    if "alignment" not in supervision:
+        return {**supervision, "start": 0.0}
+    from lhotse import SupervisionSegment
+
+    segment = SupervisionSegment.from_dict(supervision)
+    return segment.with_offset(-segment.start).to_dict()
 
 
 def _at_rate(cut, sampling_rate, report):
-    report.rates.add(cut.sampling_rate)
-    return cut if cut.sampling_rate == sampling_rate else cut.resample(sampling_rate)
+    """The cut with its recording resampled, if need be, when it is read."""
+    rate = cut["recording"]["sampling_rate"]
+    report.rates.add(rate)
+    if rate == sampling_rate:
+        return cut
+    from lhotse.serialization import deserialize_item
+
+    return deserialize_item(cut).resample(sampling_rate).to_dict()
 
 
 def _write_copies(file, report, factors):
     """Write copies of the cuts in `file` behind them."""
-    from lhotse.serialization import deserialize_item
-
     originals = report.cuts
     for factor in factors:
+        from lhotse.serialization import deserialize_item
+
         with open(file.name, encoding="utf-8") as lines:
             copies = progress(itertools.islice(lines, originals), total=originals, what=f"speed {factor}", unit="utt")
             for line in copies:
-                _write(file, deserialize_item(json.loads(line)).perturb_speed(factor))
+                _write(file, deserialize_item(json.loads(line)).perturb_speed(factor).to_dict())
                 report.cuts += 1
         file.flush()
 
 
 def _write(file, cut):
-    file.write(json.dumps(cut.to_dict(), ensure_ascii=False) + "\n")
+    file.write(json.dumps(cut, ensure_ascii=False) + "\n")

@@ -5,13 +5,11 @@ Kaldi's `compute-fbank-feats` on samples in [-1, 1] and agree within 1e-4, so th
 between machines. The other front-end is in `slaney_log_mel.py`.
 """
 
-import importlib
-
 import numpy as np
 import torch
 
+from rnnt.data.feature_library import resolve_library
 from rnnt.data.slaney_log_mel import SlaneyLogMel
-from rnnt.errors import UserError
 
 
 class KaldifeatFbank:
@@ -75,7 +73,7 @@ def _as_tensor(samples):
     return samples.to(torch.float32)
 
 
-EXTRACTORS = {"kaldifeat": KaldifeatFbank, "lhotse": LhotseFbank}
+EXTRACTORS = {extractor.name: extractor for extractor in (KaldifeatFbank, LhotseFbank, SlaneyLogMel)}
 
 
 def make_extractor(config, library="auto"):
@@ -85,31 +83,4 @@ def make_extractor(config, library="auto"):
     T is the number of samples divided by the frame shift, rounded. Raises `UserError` when the library that was
     asked for is not installed or the configuration makes no valid filters.
     """
-    _check_filters(config)
-    if config.frontend == "slaney_log_mel":
-        if library not in ("auto", SlaneyLogMel.name):
-            raise UserError(f"{library} doesn't compute {config.frontend}; use --feature-library auto")
-        return SlaneyLogMel(config)
-    if library == "auto":
-        library = "kaldifeat" if _imports("kaldifeat") else "lhotse"
-    elif not _imports(library):
-        raise UserError(f"{library} is not installed; use --feature-library auto")
-    return EXTRACTORS[library](config)
-
-
-def _imports(module):
-    try:
-        importlib.import_module(module)
-    except (ImportError, OSError):  # OSError: a wheel for another torch
-        return False
-    return True
-
-
-def _check_filters(config):
-    nyquist = config.sampling_rate / 2
-    high = config.highest_freq
-    if not 0 <= config.low_freq < high <= nyquist:
-        raise UserError(
-            f"features: filters from {config.low_freq} Hz to {high} Hz don't fit into half the sampling rate, "
-            f"{nyquist} Hz; change low_freq or high_freq"
-        )
+    return EXTRACTORS[resolve_library(config, library)](config)

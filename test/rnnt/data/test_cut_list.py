@@ -2,9 +2,12 @@
 
 import gzip
 import json
+import subprocess
+import sys
 
 import pytest
 from lhotse import CutSet, RecordingSet, SupervisionSegment, SupervisionSet
+from lhotse.supervision import AlignmentItem
 from lhotse.testing.dummies import dummy_recording
 
 from rnnt.data.cut_list import write_cut_list, write_window_list
@@ -81,3 +84,33 @@ def test_windows_of_recordings(manifests, seconds, expected):
     assert report.cuts == len(cuts) == 5 * len(expected)
     assert [cut["duration"] for cut in cuts[: len(expected)]] == expected
     assert len({cut["id"] for cut in cuts}) == len(cuts)
+
+
+def test_cuts_are_those_that_lhotse_makes(manifests):
+    path = manifests / "supervisions.jsonl.gz"
+    words = [AlignmentItem("x", 4.5, 0.25)]
+    plain = SupervisionSegment("plain", "dummy-recording-0001", 4.1, 3.3, text="x", speaker="s", custom={"a": 1})
+    aligned = SupervisionSegment("aligned", "dummy-recording-0002", 4.1, 3.3, text="x", alignment={"word": words})
+    SupervisionSet.from_segments([plain, aligned]).to_file(path)
+    recordings = RecordingSet.from_file(manifests / "recordings.jsonl.gz").to_eager()
+    expected = [
+        recordings[segment.recording_id].to_cut().truncate(offset=4.1, duration=3.3) for segment in (plain, aligned)
+    ]
+    for cut, other, segment in zip(cuts_of(manifests)[1], expected, (plain, aligned), strict=True):
+        (supervision,) = cut.supervisions
+        assert supervision == segment.with_offset(-4.1)
+        assert (cut.recording, cut.start, cut.duration, cut.channel) == (
+            other.recording, other.start, other.duration, other.channel,
+        )  # fmt: skip
+
+
+def test_a_plan_loads_neither_torch_nor_lhotse(manifests, tmp_path):
+    program = """
+import sys
+from rnnt.data.cut_list import write_cut_list
+with open(sys.argv[1] + "/cuts.jsonl", "w") as file:
+    write_cut_list(file, sys.argv[1] + "/recordings.jsonl.gz", sys.argv[1] + "/supervisions.jsonl.gz", 16000)
+print({"torch", "lhotse"} & set(sys.modules))
+"""
+    result = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
+    assert result.stdout == "set()\n"
