@@ -15,6 +15,8 @@ hold_out=
 allow_pipes=
 vocab_size=100
 micro_batches=2
+# Chosen on dev.
+decode_opts="--avg 5 --threads 1"
 
 help_message="Usage: run.sh --dl-dir DIR [options]
 
