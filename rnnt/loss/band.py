@@ -3,9 +3,8 @@
 Frames of all utterances are packed, without padding: px_NR and py_NR hold, for each frame, the arcs of the nodes
 s = start .. start+R-1. The whole lattice is the band with start 0 and R = S+1.
 
-It is walked in stages as in recursion.py. On one stage a band has at most R nodes, and their s are consecutive, since
-the windows never move down. So node s has slot s mod R of a (stages, B, R) buffer: a blank stays in its slot, and a
-symbol leads to the next one.
+Its stages are those of recursion.py. On one stage a band has at most R nodes, and their s are consecutive, since the
+windows never move down. So node s has slot s mod R: a blank stays in its slot, and a symbol leads to the next one.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .recursion import LOG_ZERO, SMALLEST_OCCUPATION
+from .stages import LOG_ZERO, longest_first, solve_stages
 
 
 class Band(NamedTuple):
@@ -66,52 +65,27 @@ def solve_band(px_NR: Tensor, py_NR: Tensor, band: Band, regular: bool) -> tuple
     Returns: score_B (minus infinity where there is no path), px_grad_NR, py_grad_NR (zero there).
     """
     B, R = len(band.x_len_B), band.R
+    end_stage_B = band.x_len_B + band.y_len_B if regular else band.x_len_B
+    order_B = longest_first(end_stage_B)
+    row_B = torch.empty_like(order_B)
+    row_B[order_B] = torch.arange(B)
     s_NR = band.start_N[:, None] + torch.arange(R)
     stage_NR = band.frame_N[:, None] + (s_NR if regular else 0)
-    place_NR = (stage_NR * B + band.utterance_N[:, None]) * R + s_NR % R
-    end_stage_B = band.x_len_B + band.y_len_B if regular else band.x_len_B
-    stages = max(int(stage_NR.max()) + 2 if stage_NR.numel() else 1, int(end_stage_B.max()) + 1)
+    # A window may reach past the end of its text, where no arc is usable.
+    stages = max(int(stage_NR.max()) + 1 if stage_NR.numel() else 0, int(end_stage_B.max()) + 1)
+    place_NR = (row_B[band.utterance_N, None] * stages + stage_NR) * R + s_NR % R
 
-    x_NBR, y_NBR = (torch.full((stages, B, R), LOG_ZERO, dtype=torch.float64) for _ in range(2))
-    for arcs_NBR, p_NR, usable_NR in zip((x_NBR, y_NBR), (px_NR, py_NR), usable_arcs(band, regular)):
-        arcs = torch.where(usable_NR, p_NR.double(), LOG_ZERO).clamp_(min=LOG_ZERO)
-        arcs_NBR.view(-1).index_put_((place_NR.view(-1),), arcs.view(-1))
+    x_BNR, y_BNR = (torch.full((B, stages, R), LOG_ZERO, dtype=torch.float64) for _ in range(2))
+    laid_out = list(zip((x_BNR, y_BNR), (px_NR, py_NR), usable_arcs(band, regular)))
+    for arcs_BNR, p_NR, usable_NR in laid_out:
+        arcs_NR = torch.where(usable_NR, p_NR.double(), LOG_ZERO).clamp_(min=LOG_ZERO)
+        arcs_BNR.view(-1).index_put_((place_NR.view(-1),), arcs_NR.view(-1))
+    ends = (end_stage_B[order_B], band.y_len_B[order_B] % R)
+    ordered_B, has_path_B = solve_stages(x_BNR, y_BNR, *ends, wraps=True)
 
-    a_NBR = _forward(x_NBR, y_NBR)
-    utterance_B = torch.arange(B)
-    a_end_B = a_NBR[end_stage_B, utterance_B, band.y_len_B % R]
+    # Arcs that lead nowhere may lie past the last stage of their utterance.
+    grads = (torch.where(usable, a_BNR.view(-1)[place_NR], 0.0).to(p_NR.dtype) for a_BNR, p_NR, usable in laid_out)
+    score_B = torch.where(has_path_B, ordered_B, -torch.inf)[row_B]
     # Without frames, the slot of the last node may be that of the first.
-    has_path_B = (a_end_B > LOG_ZERO / 2) & ((band.x_len_B > 0) | (band.y_len_B == 0))
-    ends = [[] for _ in range(stages)]
-    for b in has_path_B.nonzero()[:, 0].tolist():
-        ends[int(end_stage_B[b])].append((b, int(band.y_len_B[b]) % R))
-    _backward(x_NBR, y_NBR, a_NBR, ends)
-    grads = (arcs_NBR.view(-1)[place_NR].to(px_NR.dtype) for arcs_NBR in (x_NBR, y_NBR))
-    score_B = torch.where(has_path_B, a_end_B, -torch.inf)
+    score_B.masked_fill_((band.x_len_B == 0) & (band.y_len_B > 0), -torch.inf)
     return score_B.to(px_NR.dtype), *grads
-
-
-def _forward(x_NBR: Tensor, y_NBR: Tensor) -> Tensor:
-    """The scores a_NBR of all nodes."""
-    a_NBR = torch.full_like(x_NBR, LOG_ZERO)
-    a_NBR[0, :, 0] = 0
-    for here, there, x_BR, y_BR in zip(a_NBR, a_NBR[1:], x_NBR, y_NBR):
-        torch.logaddexp(here + y_BR, (here + x_BR).roll(1, 1), out=there)
-        there.clamp_(min=LOG_ZERO)
-    return a_NBR
-
-
-def _backward(x_NBR: Tensor, y_NBR: Tensor, a_NBR: Tensor, ends: list) -> None:
-    """Replaces the arcs by their occupations. `ends[n]` lists the last nodes (b, slot) of stage n."""
-    # The share of an arc in the score of the node it leads to; the roll takes that node's slot back to its own.
-    y_NBR[:-1].add_(a_NBR[:-1]).sub_(a_NBR[1:]).exp_()
-    x_NBR[:-1].add_(a_NBR[:-1]).sub_(a_NBR[1:].roll(-1, 2)).exp_()
-    g_BR = torch.zeros_like(x_NBR[0])
-    for n in range(len(ends) - 1, -1, -1):
-        y_NBR[n] *= g_BR
-        x_NBR[n] *= g_BR.roll(-1, 1)
-        g_BR = x_NBR[n] + y_NBR[n]
-        for b, slot in ends[n]:
-            g_BR[b, slot] = 1
-    for occupation in (x_NBR, y_NBR):
-        torch.nn.functional.threshold_(occupation, SMALLEST_OCCUPATION, 0.0)

@@ -19,7 +19,7 @@ from torch import Tensor
 from .backends import kernels_for
 from .band import Band
 from .lattice import delay_penalty_term, sum_type
-from .products import add_product_, linear
+from .products import add_product_, linear, packed
 
 # A tile is this share of all rows, so that the memory falls as the batch grows, but has no fewer rows than matrix
 # products need to run at full speed; on a CPU, more do not make them faster.
@@ -88,6 +88,7 @@ class JoinerLoss(torch.autograd.Function):
         if row_K is None:
             row_K = torch.arange(N * R, device=enc_BTJ.device)
         px_NR, py_NR = (enc_BTJ.new_zeros(N, R, dtype=sum_type(enc_BTJ.dtype)) for _ in range(2))
+        weight_VJ = packed(weight_VJ, min(rows.most, len(row_K)))
         for number, row_M in rows.tiles(row_K):
             frame_M, context_M, symbol_M = rows.indices(row_M)
             _, logits_MV = rows.logits(frame_M, context_M, weight_VJ, bias_V, number)
@@ -113,8 +114,8 @@ class JoinerLoss(torch.autograd.Function):
         enc_grad_NJ, pred_grad_NJ, weight_grad_VJ, bias_grad_V = (
             torch.zeros_like(x, dtype=kind) for x in (rows.enc_NJ, rows.pred_NJ, weight_VJ, bias_V)
         )
-        weight_JV = weight_VJ.t().contiguous()
         row_K = _visited(row_K, px_grad_NR + py_grad_NR, options)
+        weight_VJ, weight_JV = (packed(w, min(rows.most, len(row_K))) for w in (weight_VJ, weight_VJ.t().contiguous()))
         g_NR = -torch.where(usable_B, g_B, 0.0).to(kind)[band.utterance_N, None]
         symbol_grad_K, blank_grad_K = ((g_NR * p).view(-1) for p in (px_grad_NR, py_grad_NR))
         for number, row_M in rows.tiles(row_K):
@@ -124,7 +125,7 @@ class JoinerLoss(torch.autograd.Function):
                 logits_MV, symbol_M, options.blank, symbol_grad_K[row_M], blank_grad_K[row_M]
             )
             bias_grad_V += grad_MV.sum(0, dtype=kind)
-            grad_MV = grad_MV.to(weight_VJ.dtype)
+            grad_MV = grad_MV.to(hidden_MJ.dtype)
             add_product_(weight_grad_VJ, grad_MV, hidden_MJ)
             grad_MJ = linear(grad_MV, weight_JV)
             rows.kernels.hidden_grad_(grad_MJ, hidden_MJ, options.activation, options.dropout, options.seed + number)

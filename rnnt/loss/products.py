@@ -30,18 +30,32 @@ def _in_float32_on_cpu(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype == torch.float32
 
 
+def _onednn_takes(x: Tensor) -> bool:
+    return _in_float32_on_cpu(x) and x.numel() > 0 and _has_onednn_linear()
+
+
+def packed(weight_NK: Tensor, rows: int) -> Tensor:
+    """The weight in the order in which oneDNN wants it, for `linear` alone; as it is where there is no gain.
+
+    Worth it before many products with the same weight; `rows` is the usual number of rows of the other side.
+    """
+    if rows > 0 and _onednn_takes(weight_NK) and hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
+        return torch.ops.mkldnn._reorder_linear_weight(weight_NK.detach(), rows)
+    return weight_NK
+
+
 def linear(x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None) -> Tensor:
-    """x weight' + bias, (M,N). All contiguous and of one type."""
-    if _in_float32_on_cpu(x_MK) and x_MK.numel() > 0 and _has_onednn_linear():
+    """x weight' + bias, (M,N). x contiguous, the weight strided in any way or `packed`, all of one type."""
+    if _onednn_takes(x_MK):
         return torch.ops.mkldnn._linear_pointwise(x_MK, weight_NK, bias_N, "none", [], "")
     return torch.nn.functional.linear(x_MK, weight_NK, bias_N)
 
 
 def add_product_(to_NK: Tensor, x_MN: Tensor, y_MK: Tensor) -> None:
     """to += x' y, where `to` may be of a wider type."""
-    if _in_float32_on_cpu(x_MN):
+    if _onednn_takes(x_MN):
         for x, y in zip(x_MN.split(ROWS), y_MK.split(ROWS)):
-            to_NK += linear(x.t().contiguous(), y.t().contiguous())
+            to_NK += linear(x.t().contiguous(), y.t())
     elif to_NK.dtype == x_MN.dtype:
         to_NK.addmm_(x_MN.t(), y_MK)
     else:

@@ -13,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .band import Band, pack, usable_arcs
-from .recursion import LOG_ZERO, SMALLEST_OCCUPATION
+from .stages import LOG_ZERO, SMALLEST_OCCUPATION
 
 _LOG_ZERO = tl.constexpr(LOG_ZERO)
 _SMALLEST = tl.constexpr(SMALLEST_OCCUPATION)
