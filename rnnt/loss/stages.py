@@ -83,7 +83,6 @@ def solve_stages(
 
 def _shares(x: Tensor, y: Tensor, best: Tensor, total: Tensor, moves: list) -> None:
     """Fills best and total from their first stage on; replaces the arcs by exp(a[start] + arc - a[end])."""
-    stages = y.shape[1]
     tmp = [torch.empty_like(x[:, 0, u]) for u, _ in moves]
     best_there = best.unbind(1)
     by_symbol = [list(zip(best[:, :, u].unbind(1), x[:, :, u].unbind(1), best[:, 1:, v].unbind(1))) for u, v in moves]
