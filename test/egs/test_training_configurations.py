@@ -17,8 +17,8 @@ from rnnt.options import make_parser, parse, read_config
 from rnnt.train import CLASSES, Options, main
 
 ROOT = Path(__file__).parents[2]
-OF_THE_DATA = {"fbank.yaml", "synthetic.yaml"}
-CONFIGS = [path for path in sorted((ROOT / "egs").glob("*/*/conf/**/*.yaml")) if path.name not in OF_THE_DATA]
+OF_THE_DATA = ("fbank", "synthetic")
+CONFIGS = [path for path in sorted((ROOT / "egs").glob("*/*/conf/**/*.yaml")) if not path.name.startswith(OF_THE_DATA)]
 WIDTHS = ["encoder_dim", "encoder_hidden_dim", "feedforward_dim", "subsampling_channels", "predictor_dim", "joiner_dim"]
 VOCAB, UPDATES = 32, 50
 
