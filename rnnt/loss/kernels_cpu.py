@@ -45,7 +45,7 @@ def hidden_grad_(grad_MJ: Tensor, hidden_MJ: Tensor, activation: str, dropout: f
         grad_MJ.mul_(_kept(grad_MJ, dropout, seed))
         hidden_MJ = hidden_MJ * (1 - dropout)  # the activation, where it was kept
     if activation == "tanh":
-        return grad_MJ.addcmul_(grad_MJ * hidden_MJ, hidden_MJ, value=-1)
+        return torch.ops.aten.tanh_backward.grad_input(grad_MJ, hidden_MJ, grad_input=grad_MJ)
     return grad_MJ.masked_fill_(hidden_MJ <= 0, 0.0)
 
 
