@@ -6,7 +6,7 @@ import shutil
 import tarfile
 import urllib.error
 import urllib.request
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rnnt.errors import UserError
 from rnnt.files import atomic_folder
@@ -121,6 +121,14 @@ def _bytes_bar(total, what, done=0):
     return bar
 
 
+def _harmless(member, archive):
+    """The member of an archive, if it is a file or folder below the place where it is unpacked."""
+    path = PurePosixPath(member.name)
+    if not (member.isfile() or member.isdir()) or path.is_absolute() or ".." in path.parts:
+        raise UserError(f"{archive}: {member.name} is no plain file or leads outside; nothing of it was unpacked")
+    return member
+
+
 def unpack(archive, folder, name):
     """Unpack the folder `name` of an archive (.tar.gz) as `folder/name`, whole or not at all.
 
@@ -131,7 +139,9 @@ def unpack(archive, folder, name):
     try:
         with atomic_folder(folder / f".{name}.unpacked") as temporary:
             with tarfile.open(archive) as tar:
-                tar.extractall(temporary, members=progress(tar, what=f"unpack {archive.name}"), filter="data")
+                tar.extraction_filter = getattr(tarfile, "data_filter", None)  # Python before 3.11.4 has none
+                members = progress(tar, what=f"unpack {archive.name}")
+                tar.extractall(temporary, members=(_harmless(member, archive) for member in members))
             found = next((path for path in sorted(temporary.rglob(name)) if path.is_dir()), None)
             if found is None:
                 raise UserError(f"{archive}: holds no folder {name}; is it another archive under this name?")
