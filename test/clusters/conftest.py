@@ -84,11 +84,22 @@ def start(kind, programs, tmp_path_factory, **options):
     cluster.stop()
 
 
+def need_login_shell():
+    """Skip where a login shell hangs: Slurm starts one for each job submitted with --export, and the job waits for it."""
+    try:
+        subprocess.run(["su", "-", "root", "-c", "true"], stdin=subprocess.DEVNULL, timeout=20, check=False)
+    except subprocess.TimeoutExpired:
+        pytest.skip(
+            "a login shell of root takes longer than 20 s; look at its profile (a stale lock of pyenv, perhaps)"
+        )
+
+
 SLURM = ["/usr/sbin/slurmctld", "/usr/sbin/slurmd", "/usr/sbin/munged", "sbatch", "srun"]
 
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory):
+    need_login_shell()
     yield from start("slurm", SLURM, tmp_path_factory)
 
 
@@ -101,6 +112,7 @@ def slurm_on_a_network(tmp_path_factory):
     if not made:
         pytest.skip("needs the right to make network namespaces (ip netns add)")
     subprocess.run(["ip", "netns", "del", "rnnt-try"], check=True)
+    need_login_shell()
     yield from start("slurm", [*SLURM, "nsenter"], tmp_path_factory, NETWORK="true", KILL_WAIT="3")
 
 
