@@ -85,7 +85,7 @@ def start(kind, programs, tmp_path_factory, **options):
 
 
 def need_login_shell():
-    """Skip where a login shell hangs: Slurm starts one for each job submitted with --export, and the job waits for it."""
+    """Skip where a login shell hangs: Slurm starts one for each job with --export, and the job waits for it."""
     try:
         subprocess.run(["su", "-", "root", "-c", "true"], stdin=subprocess.DEVNULL, timeout=20, check=False)
     except subprocess.TimeoutExpired:
