@@ -75,6 +75,8 @@ MpiDefault=none
 ReturnToService=2
 SlurmdParameters=config_overrides
 SchedulerParameters=sched_interval=1,sched_min_interval=100000,bf_interval=1,batch_sched_delay=0,default_queue_depth=1000
+# A login shell that is killed while it is busy may leave a lock behind that stops all later ones.
+GetEnvTimeout=60
 KillWait=${KILL_WAIT:-5}
 MinJobAge=300
 SlurmctldTimeout=30
