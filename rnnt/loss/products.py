@@ -19,6 +19,11 @@ def _has_onednn_linear() -> bool:
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
+@lru_cache(maxsize=1)
+def _has_onednn_packing() -> bool:
+    return _has_onednn_linear() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+
+
 def autocast_type(device_type: str) -> torch.dtype | None:
     """The type that autocast computes in on a device (cpu or cuda), None where it is off."""
     if hasattr(torch, "get_autocast_dtype"):
@@ -34,12 +39,17 @@ def _onednn_takes(x: Tensor) -> bool:
     return _in_float32_on_cpu(x) and x.numel() > 0 and _has_onednn_linear()
 
 
+def can_pack(weight_NK: Tensor) -> bool:
+    """Whether `packed` changes the order of a weight: float32 on a CPU, outside autocast, in a torch with oneDNN."""
+    return _onednn_takes(weight_NK) and _has_onednn_packing() and autocast_type("cpu") is None
+
+
 def packed(weight_NK: Tensor, rows: int) -> Tensor:
     """The weight in the order in which oneDNN wants it, for `linear` alone; as it is where there is no gain.
 
     Worth it before many products with the same weight; `rows` is the usual number of rows of the other side.
     """
-    if rows > 0 and _onednn_takes(weight_NK) and hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
+    if rows > 0 and can_pack(weight_NK):
         return torch.ops.mkldnn._reorder_linear_weight(weight_NK.detach(), rows)
     return weight_NK
 

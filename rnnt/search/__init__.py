@@ -13,12 +13,12 @@ def search(model, h_BTD, h_len_B, config, scorers=()):
     """
     import torch
 
+    from rnnt.model.packed import with_packed_weights
     from rnnt.search.beam import beam_search
     from rnnt.search.context import Stepper
     from rnnt.search.fusion import make_fusion
     from rnnt.search.greedy import greedy_search
     from rnnt.search.modified_beam import modified_beam_search
-    from rnnt.search.packed import with_packed_weights
     from rnnt.search.time_sync_beam import time_sync_beam_search
 
     if h_BTD.ndim != 3 or h_len_B.shape != h_BTD.shape[:1]:
