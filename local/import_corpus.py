@@ -14,7 +14,6 @@ OUT/<set>_{recordings,supervisions}.jsonl.gz and OUT/sets. Errors name file and 
 
 import re
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 from rnnt.cli import program
@@ -53,22 +52,23 @@ def parse_sets(values):
     return sets
 
 
-def read_source(path, name, options):
-    """The lhotse recordings and supervisions of one source, as lists."""
+def add_source(builder, name, path, options):
+    """Add one source to the set `name` of a `CorpusBuilder`."""
     from rnnt.data import kaldi, tables
-    from rnnt.data.utterances import make_manifests
 
     if path.is_dir():
-        utterances = kaldi.read_folder(path, options.allow_pipes)
+        utterances = kaldi.read_folder(path, builder.database, options.allow_pipes)
     elif path.suffix == ".tsv":
-        utterances = tables.read_tsv(path)
-    elif path.name.endswith((".jsonl", ".jsonl.gz")):
-        if path.suffix == ".gz" or "audio" not in tables.first_object(path):
-            return tables.read_lhotse(path)
-        utterances = tables.read_jsonl(path)
-    else:
+        utterances = tables.read_tsv(path, builder.database)
+    elif not path.name.endswith((".jsonl", ".jsonl.gz")):
         raise UserError(f"{path}: expected a Kaldi data directory, *.tsv, *.jsonl or *.jsonl.gz")
-    return make_manifests(utterances, Path(options.audio_dir) / name, options.nj)
+    elif path.suffix == ".gz" or "audio" not in tables.first_object(path):
+        tables.add_lhotse(builder, name, path)
+        return
+    else:
+        utterances = tables.read_jsonl(path, builder.database)
+    for spoken in utterances:
+        builder.add_utterance(name, spoken)
 
 
 def parse_hold_out(value, sets):
@@ -82,50 +82,22 @@ def parse_hold_out(value, sets):
     return new, old, int(number)
 
 
-def hold_out(recordings, supervisions, number):
-    """Part off `number` speakers: `((recordings, supervisions) of the others, the same of them)`.
-
-    Which ones follows from their names alone. Raises `UserError` when too few utterances would be left, or a
-    recording holds speakers of both sides.
-    """
-    speakers = sorted({s.speaker for s in supervisions if s.speaker}, key=lambda s: sha256(s.encode()).digest())
-    if len(speakers) <= number:
-        raise UserError(f"--hold-out: {number} speakers are asked for and the set has {len(speakers)}")
-    chosen = set(speakers[:number])
-    parts = [], []
-    for supervision in supervisions:
-        parts[supervision.speaker in chosen].append(supervision)
-    ids = [{s.recording_id for s in part} for part in parts]
-    if ids[0] & ids[1]:
-        raise UserError(
-            f"--hold-out: recording {min(ids[0] & ids[1])} holds speakers of both sets; name a set of its own"
-        )
-    return [([r for r in recordings if r.id in wanted], part) for wanted, part in zip(ids, parts, strict=True)]
-
-
 @program
 def main(argv=None):
     (options,), _ = parse(make_parser(__doc__, ImportOptions), [ImportOptions], argv)
-    from rnnt.data.corpus import write_manifests, write_set_names
+    from rnnt.data.corpus import build_corpus
 
     sets = parse_sets(options.sets)
-    manifests = {}
-    for name, paths in sets.items():
-        recordings, supervisions = manifests.setdefault(name, ([], []))
-        for path in paths:
-            more = read_source(path, name, options)
-            for what, old, new in zip(("recording", "utterance"), (recordings, supervisions), more):
-                clash = {item.id for item in old} & {item.id for item in new}
-                if clash:
-                    raise UserError(f"{path}: {what} {min(clash)} is already in another source of {name}")
-            recordings += more[0]
-            supervisions += more[1]
-    if options.hold_out:
-        new, old, number = parse_hold_out(options.hold_out, sets)
-        manifests[old], manifests[new] = hold_out(*manifests[old], number)
-    for name, (recordings, supervisions) in manifests.items():
-        write_manifests(options.out, name, recordings, supervisions)
-    write_set_names(options.out, manifests)
+    with build_corpus(options.out) as builder:
+        for name, paths in sets.items():
+            for path in paths:
+                add_source(builder, name, path, options)
+                if not builder.has_utterances(name):
+                    raise UserError(f"{path}: holds no utterance")
+        builder.check(options.audio_dir, options.nj)
+        if options.hold_out:
+            builder.hold_out(*parse_hold_out(options.hold_out, sets))
+        builder.write()
 
 
 if __name__ == "__main__":

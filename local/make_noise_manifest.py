@@ -4,11 +4,11 @@ Takes all audio files below NOISE_DIR, in any format that soundfile reads. Write
 that can't be read are reported and left out.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from rnnt.cli import program
+from rnnt.data.threads import map_in_threads
 from rnnt.errors import UserError
 from rnnt.files import atomic_path
 from rnnt.options import make_parser, option, parse
@@ -50,9 +50,8 @@ def main(argv=None):
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise UserError(f"{options.noise_dir}: no audio files ({' '.join(sorted(SUFFIXES))}) in this folder")
-    with ThreadPoolExecutor(options.nj) as pool:
-        opened = pool.map(lambda path: open_file(path, folder), paths)
-        opened = list(progress(opened, total=len(paths), what="noise", unit="file"))
+    opened = map_in_threads(lambda path: open_file(path, folder), paths, options.nj)
+    opened = list(progress(opened, total=len(paths), what="noise", unit="file"))
     recordings = [item for item in opened if isinstance(item, Recording) and item.num_samples]
     for path, item in zip(paths, opened):
         if not isinstance(item, Recording):

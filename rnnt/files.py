@@ -1,6 +1,7 @@
 """Files that are either whole or absent: write under a temporary name, then rename."""
 
 import contextlib
+import gzip
 import json
 import os
 import shutil
@@ -37,6 +38,23 @@ def atomic_write(path, mode="w"):
         yield file
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def atomic_bytes(path):
+    """Yield an open file for bytes, compressed if `path` ends in .gz, that becomes it when the block ends well."""
+    path = Path(path)
+    if path.suffix != ".gz":
+        with atomic_write(path, "wb") as file:
+            yield file
+        return
+    # No name and no time in the header: the same contents give the same file.
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "wb") as raw,
+        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file,
+    ):
+        yield file
 
 
 @contextlib.contextmanager

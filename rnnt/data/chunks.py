@@ -5,15 +5,13 @@ its finished cuts, which is written last: a chunk with a list is whole, and what
 are there, the folder gets its final name and the manifest is written.
 """
 
-import gzip
 import itertools
 import shutil
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rnnt.errors import UserError
-from rnnt.files import atomic_path, atomic_write, read_json, write_json
+from rnnt.files import atomic_bytes, atomic_write, read_json, write_json
 
 # About 20 minutes of speech: little is lost when a process is killed, and 8000 h make some 20000 archives.
 CHUNK_CUTS = 100
@@ -113,7 +111,7 @@ class FeatureSet:
         self._publish([self.cut_list])
 
     def _publish(self, lists):
-        with _manifest_writer(self.manifest) as file:
+        with atomic_bytes(self.manifest) as file:
             for path in lists:
                 with open(path, "rb") as lines:
                     shutil.copyfileobj(lines, file)
@@ -159,22 +157,6 @@ def share(sets, split, num_splits):
     """The unfinished chunks of a split (from 1): every `num_splits`-th of all chunks of the planned sets."""
     chunks = [chunk for feature_set in sets for chunk in feature_set.chunks()]
     return [chunk for chunk in chunks[split - 1 :: num_splits] if not chunk.is_done()]
-
-
-@contextmanager
-def _manifest_writer(path):
-    """A file for bytes that becomes `path` when the block ends well, compressed if it ends in .gz."""
-    if path.suffix != ".gz":
-        with atomic_write(path, "wb") as file:
-            yield file
-        return
-    # No name and no time in the header: the same cuts give the same file.
-    with (
-        atomic_path(path) as temporary,
-        open(temporary, "wb") as raw,
-        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file,
-    ):
-        yield file
 
 
 def read_left_out(folder):

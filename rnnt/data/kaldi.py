@@ -8,80 +8,98 @@ from rnnt.errors import UserError
 from rnnt.files import atomic_folder
 
 
-def read_table(path, required=True):
-    """`{key: (FILE:LINE, rest of the line)}` of a file whose lines are `key value...`; empty where there is none."""
-    table = {}
-    if not required and not Path(path).is_file():
-        return table
-    for where, line in read_lines(path):
-        key, *rest = line.split(maxsplit=1)
-        if key in table:
-            raise UserError(f"{where}: {key} is already in {table[key][0]}; each key stands in one line")
-        table[key] = (where, rest[0].strip() if rest else "")
-    if not table and required:
-        raise UserError(f"{path}: the file is empty")
-    return table
+def read_folder(folder, database, allow_pipes=False):
+    """Yield the utterances (`Spoken`) of a Kaldi data directory, in the order of segments, or of wav.scp without it.
 
-
-def read_folder(folder, allow_pipes=False):
-    """The utterances (`Spoken`) of a Kaldi data directory.
-
-    Paths are relative to the working directory, as in Kaldi, or the directory, or the one above it. Raises `UserError`
-    naming file and line, also on a command in wav.scp unless `allow_pipes`.
+    Paths are relative to the working directory, as in Kaldi, or the directory, or the one above it. The files are held
+    in `database`, a `sqlite3.Connection`. Raises `UserError` naming file and line, also on a command in wav.scp unless
+    `allow_pipes`.
     """
     folder = Path(folder)
-    audio = {key: _audio(*value, folder, allow_pipes) for key, value in read_table(folder / "wav.scp").items()}
-    segments = read_table(folder / "segments", required=False)
-    if segments:
-        spans = {key: _span(key, *value, audio) for key, value in segments.items()}
-    else:
-        spans = {key: (key, 0.0, None, where) for key, (where, _) in audio.items()}
-    texts, speakers = read_table(folder / "text"), read_table(folder / "utt2spk", required=False)
-    for name, table in (("text", texts), ("utt2spk", speakers)):
-        for key, (where, _) in table.items():
-            if key not in spans:
-                known = "segments" if segments else "wav.scp"
-                raise UserError(f"{where}: {key} is not in {folder / known}; remove the line from {name}")
-        missing = next((key for key in spans if table and key not in table), None)
-        if missing:
-            raise UserError(f"{spans[missing][3]}: {missing} has no line in {folder / name}")
-    return [
-        Spoken(
-            id=key,
-            recording=recording,
-            audio=audio[recording][1],
-            text=texts[key][1],
-            where=where,
-            speaker=speakers[key][1] if speakers else None,
-            start=start,
-            end=end,
-            audio_where=audio[recording][0],
-        )
-        for key, (recording, start, end, where) in spans.items()
-    ]
+    database.execute("DROP TABLE IF EXISTS kaldi")
+    database.execute("CREATE TABLE kaldi (file, key, place, value, PRIMARY KEY (file, key))")
+    tables = _Tables(folder, database)
+    tables.read("wav.scp", lambda where, key, value: _audio(where, value, folder, allow_pipes))
+    spans = "segments" if (folder / "segments").is_file() else "wav.scp"
+    if spans == "segments":
+        tables.read(spans, lambda where, key, value: _checked_span(where, key, value, tables))
+    tables.read("text")
+    if (folder / "utt2spk").is_file():
+        tables.read("utt2spk")
+    for name in ("text", "utt2spk"):
+        tables.check_same_keys(name, spans)
+    rows = database.execute(
+        "SELECT s.key, s.place, s.value, t.value, u.value FROM kaldi s "
+        "JOIN kaldi t ON t.file = 'text' AND t.key = s.key LEFT JOIN kaldi u ON u.file = 'utt2spk' AND u.key = s.key "
+        "WHERE s.file = ? ORDER BY s.rowid", (spans,),
+    )  # fmt: skip
+    for key, where, value, text, speaker in rows:
+        recording, start, end = _span(where, value) if spans == "segments" else (key, 0.0, None)
+        audio_where, audio = tables.find("wav.scp", recording)
+        yield Spoken(key, recording, audio, text, where, speaker, start, end, audio_where)
+
+
+class _Tables:
+    """The files of a directory, whose lines are `key value...`, in a database."""
+
+    def __init__(self, folder, database):
+        self._folder, self._database = folder, database
+
+    def read(self, name, parse=lambda where, key, value: value):
+        """Read a file; `parse(FILE:LINE, key, rest of the line)` gives what is kept."""
+        path, empty = self._folder / name, True
+        for where, line in read_lines(path):
+            key, *rest = line.split(maxsplit=1)
+            if self.find(name, key):
+                raise UserError(f"{where}: {key} is already in {self.find(name, key)[0]}; each key stands in one line")
+            value = parse(where, key, rest[0].strip() if rest else "")
+            self._database.execute("INSERT INTO kaldi VALUES (?, ?, ?, ?)", (name, key, where, value))
+            empty = False
+        if empty and name != "utt2spk":
+            raise UserError(f"{path}: the file is empty")
+
+    def find(self, name, key):
+        """`(FILE:LINE, value)` of a key, or None."""
+        query = "SELECT place, value FROM kaldi WHERE file = ? AND key = ?"
+        return self._database.execute(query, (name, key)).fetchone()
+
+    def check_same_keys(self, name, spans):
+        """Raise `UserError` unless a file, where it is not empty, has the keys of `spans`."""
+        without = "SELECT key, place FROM kaldi WHERE file = ? AND key NOT IN (SELECT key FROM kaldi WHERE file = ?)"
+        for key, where in self._database.execute(f"{without} ORDER BY rowid LIMIT 1", (name, spans)):
+            raise UserError(f"{where}: {key} is not in {self._folder / spans}; remove the line from {name}")
+        if self._database.execute("SELECT 1 FROM kaldi WHERE file = ?", (name,)).fetchone():
+            for key, where in self._database.execute(f"{without} ORDER BY rowid LIMIT 1", (spans, name)):
+                raise UserError(f"{where}: {key} has no line in {self._folder / name}")
 
 
 def _audio(where, value, folder, allow_pipes):
-    """`(FILE:LINE, path or command)` of a line of wav.scp."""
+    """The path or command of a line of wav.scp."""
     if value.endswith("|"):
         if not allow_pipes:
             raise UserError(f"{where}: a command; give --allow-pipes true to run the commands of this file")
-        return where, value
+        return value
     if not value:
         raise UserError(f"{where}: names no audio file")
-    return where, resolve(value, folder, where)
+    return resolve(value, folder, where)
 
 
-def _span(key, where, value, audio):
-    """`(recording, start, end, FILE:LINE)` of a line of segments; an end of -1 is the end of the recording."""
+def _span(where, value):
+    """`(recording, start, end)` of a line of segments; an end of -1 is the end of the recording."""
     words = value.split()
     if len(words) != 3:
         raise UserError(f"{where}: expected `utterance recording start end`, found {len(words) + 1} words")
     recording, start, end = words
-    if recording not in audio:
-        raise UserError(f"{where}: recording {recording} of {key} is not in wav.scp")
     last = None if float_is(end, -1) else parse_seconds(end, where, "the end")
-    return recording, parse_seconds(start, where, "the start"), last, where
+    return recording, parse_seconds(start, where, "the start"), last
+
+
+def _checked_span(where, key, value, tables):
+    """A line of segments, when it can be read and its recording is there."""
+    recording, *_ = _span(where, value)
+    if not tables.find("wav.scp", recording):
+        raise UserError(f"{where}: recording {recording} of {key} is not in wav.scp")
+    return value
 
 
 def float_is(text, value):

@@ -2,16 +2,29 @@
 
 import gzip
 import json
+import zlib
 from pathlib import Path
 
-from rnnt.data.utterances import Spoken, check_times, parse_seconds, read_lines, resolve
+from rnnt.data.utterances import Spoken, parse_seconds, read_lines, resolve
 from rnnt.errors import UserError
 
 COLUMNS = ("audio", "text", "id", "speaker", "start", "end")
 
 
-def read_tsv(path):
-    """The utterances (`Spoken`) of a tab-separated file whose first line names the columns."""
+def read_tsv(path, database):
+    """Yield the utterances (`Spoken`) of a tab-separated file whose first line names the columns.
+
+    The rows are held in `database`, a `sqlite3.Connection`. Raises `UserError` naming file and line.
+    """
+    return _spoken(_tsv_rows(path), path, database)
+
+
+def read_jsonl(path, database):
+    """Yield the utterances (`Spoken`) of a file of one JSON object a line, with the keys `COLUMNS`; as `read_tsv`."""
+    return _spoken(_jsonl_rows(path), path, database)
+
+
+def _tsv_rows(path):
     lines = read_lines(path)
     where, header = next(lines, (path, ""))
     columns = header.split("\t")
@@ -19,18 +32,14 @@ def read_tsv(path):
         raise UserError(
             f"{where}: the first line names the columns: audio and text, and perhaps {', '.join(COLUMNS[2:])}"
         )
-    rows = []
     for where, line in lines:
         values = line.split("\t")
         if len(values) != len(columns):
             raise UserError(f"{where}: {len(values)} columns, the first line has {len(columns)}; separate them by tabs")
-        rows.append((where, dict(zip(columns, values))))
-    return _spoken(rows, path)
+        yield where, dict(zip(columns, values))
 
 
-def read_jsonl(path):
-    """The utterances (`Spoken`) of a file of one JSON object a line, with the keys `COLUMNS`."""
-    rows = []
+def _jsonl_rows(path):
     for where, line in read_lines(path):
         try:
             row = json.loads(line)
@@ -38,41 +47,51 @@ def read_jsonl(path):
             raise UserError(f"{where}: not JSON ({error}); write one object a line") from None
         if not isinstance(row, dict) or not {"audio", "text"} <= set(row):
             raise UserError(f"{where}: expected an object with at least the keys audio and text")
-        rows.append((where, row))
-    return _spoken(rows, path)
+        yield where, row
 
 
-def _spoken(rows, path):
+def _spoken(rows, path, database):
     """`rows`: pairs of FILE:LINE and a dictionary. An utterance without id is called after its audio file."""
-    folder, out = Path(path).parent, []
-    if not rows:
-        raise UserError(f"{path}: the file holds no utterance")
-    count = {}
-    for _, row in rows:
-        count[row["audio"]] = count.get(row["audio"], 0) + 1
-    recordings = {}
-    for number, (where, row) in enumerate(rows, 1):
-        audio = resolve(str(row["audio"]), folder, where)
-        stem = Path(audio).stem
-        # Files of the same name in several folders are kept apart by their number.
-        recording = recordings.setdefault(
-            audio, stem if stem not in recordings.values() else f"{stem}-{len(recordings)}"
-        )
-        name = str(row.get("id") or (recording if count[row["audio"]] == 1 else f"{recording}-{number:06d}"))
+    database.executescript(
+        "DROP TABLE IF EXISTS audio; DROP TABLE IF EXISTS line;"
+        "CREATE TABLE audio (path UNIQUE, recording UNIQUE, uses);"
+        "CREATE TABLE line (place, audio, text, id, speaker, first, last);"
+    )
+    for where, row in rows:
+        audio = _note_audio(resolve(str(row["audio"]), Path(path).parent, where), database)
         start, end = row.get("start"), row.get("end")
-        out.append(
-            Spoken(
-                id=name,
-                recording=recording,
-                audio=audio,
-                text=str(row["text"] or ""),
-                where=where,
-                speaker=str(row["speaker"]) if row.get("speaker") else None,
-                start=0.0 if start in (None, "") else parse_seconds(start, where, "start"),
-                end=None if end in (None, "") else parse_seconds(end, where, "end"),
-            )
+        values = (
+            where,
+            audio,
+            str(row["text"] or ""),
+            str(row.get("id") or "") or None,
+            str(row.get("speaker") or "") or None,
+            0.0 if start in (None, "") else parse_seconds(start, where, "start"),
+            None if end in (None, "") else parse_seconds(end, where, "end"),
         )
-    return out
+        database.execute("INSERT INTO line VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+    found = database.execute(
+        "SELECT line.rowid, place, audio.path, recording, uses, text, id, speaker, first, last "
+        "FROM line JOIN audio ON audio.path = line.audio ORDER BY line.rowid"
+    )
+    number = 0
+    for number, where, audio, recording, uses, text, name, speaker, start, end in found:
+        name = name or (recording if uses == 1 else f"{recording}-{number:06d}")
+        yield Spoken(name, recording, audio, text, where, speaker, start, end)
+    if not number:
+        raise UserError(f"{path}: the file holds no utterance")
+
+
+def _note_audio(audio, database):
+    """Count a use of an audio file, and name its recording. Returns the file."""
+    if not database.execute("UPDATE audio SET uses = uses + 1 WHERE path = ?", (audio,)).rowcount:
+        stem = Path(audio).stem
+        if database.execute("SELECT 1 FROM audio WHERE recording = ?", (stem,)).fetchone():
+            # Files of the same name in several folders are kept apart by their number.
+            (files,) = database.execute("SELECT COUNT(*) FROM audio").fetchone()
+            stem = f"{stem}-{files}"
+        database.execute("INSERT INTO audio VALUES (?, ?, 1)", (audio, stem))
+    return audio
 
 
 def first_object(path):
@@ -87,60 +106,65 @@ def first_object(path):
     return value
 
 
-def read_lhotse(path):
-    """`(recordings, supervisions)`, lists of lhotse objects, of a manifest of cuts, recordings or supervisions.
+def add_lhotse(builder, name, path):
+    """Add a lhotse manifest of cuts, or of recordings or supervisions, to the set `name` of a `CorpusBuilder`.
 
     Recordings and supervisions stand side by side in files whose names differ in that word only. Raises `UserError`
     naming file and line.
     """
-    from lhotse import CutSet, RecordingSet, SupervisionSet
+    from lhotse import Recording, SupervisionSegment
 
-    first, path = first_object(path), Path(path)
+    path = Path(path)
+    if first_object(path).get("type", "").endswith("Cut"):
+        _add_cuts(builder, name, path)
+        return
+    kinds = ("recordings", "supervisions")
+    paths = [path.with_name(path.name.replace("supervisions", kind).replace("recordings", kind)) for kind in kinds]
+    if paths[0] == paths[1]:
+        raise UserError(f"{path}: call it NAME_recordings.jsonl.gz and put NAME_supervisions.jsonl.gz beside it")
+    for other in paths:
+        if not other.is_file():
+            raise UserError(f"{other}: no such file; recordings and supervisions stand side by side")
+    for where, recording in _lhotse_items(paths[0], Recording):
+        builder.add_recording(name, recording, where)
+    for where, supervision in _lhotse_items(paths[1], SupervisionSegment):
+        builder.add_supervision(name, supervision, where)
+
+
+def _add_cuts(builder, name, path):
+    from lhotse.cut import Cut
+
+    for where, cut in _lhotse_items(path, Cut):
+        parts = [track.cut for track in cut.tracks] if hasattr(cut, "tracks") else [cut]
+        for part in parts:
+            if not part.supervisions:  # padding, noise
+                continue
+            if not part.has_recording:
+                raise UserError(f"{where}: cut {part.id} has no audio")
+            builder.add_recording(name, part.recording, where)
+            for supervision in part.supervisions:
+                # Those of a cut are told from its own start; one that two cuts share is there twice.
+                builder.add_supervision(name, supervision.with_offset(part.start), where, repeated=True)
+
+
+def _lhotse_items(path, kind):
+    """Yield `(FILE:LINE, item)` of a manifest of lhotse objects of one class."""
+    from lhotse.serialization import deserialize_item
+
+    for number, item in enumerate(_lines_of(path), 1):
+        try:
+            item = deserialize_item(json.loads(item))
+            if not isinstance(item, kind):
+                raise TypeError(f"it is a {type(item).__name__}")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            problem = " ".join(str(error).split())
+            raise UserError(f"{path}:{number}: no {kind.__name__} that lhotse reads ({problem})") from None
+        yield f"{path}:{number}", item
+
+
+def _lines_of(path):
     try:
-        if first.get("type", "").endswith("Cut"):
-            recordings, supervisions = CutSet.from_file(path).decompose()[:2]
-            if recordings is None or supervisions is None:
-                raise UserError(f"{path}: its cuts have no {'audio' if recordings is None else 'supervisions'}")
-            recordings, supervisions = list(recordings), list(supervisions)
-            # Once taken apart, nothing says which line an item comes from.
-            check_lhotse(recordings, supervisions, lambda item, _: f"{path}: {item.id}")
-            return recordings, supervisions
-        kinds = ("recordings", "supervisions")
-        paths = [path.with_name(path.name.replace("supervisions", kind).replace("recordings", kind)) for kind in kinds]
-        if paths[0] == paths[1]:
-            raise UserError(f"{path}: call it NAME_recordings.jsonl.gz and put NAME_supervisions.jsonl.gz beside it")
-        for other in paths:
-            if not other.is_file():
-                raise UserError(f"{other}: no such file; recordings and supervisions stand side by side")
-        recordings, supervisions = list(RecordingSet.from_file(paths[0])), list(SupervisionSet.from_file(paths[1]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not a manifest that lhotse reads ({' '.join(str(error).split())})") from None
-    check_lhotse(
-        recordings, supervisions, lambda item, number: f"{paths[hasattr(item, 'recording_id')]}:{number}: {item.id}"
-    )
-    return recordings, supervisions
-
-
-def check_lhotse(recordings, supervisions, where):
-    """Raise `UserError` on audio that is not there or has several channels, on ids used twice, on times out of range.
-
-    `where(item, number)` names an item, the `number`-th of its kind.
-    """
-    lengths, seen = {}, set()
-    for number, recording in enumerate(recordings, 1):
-        if recording.id in lengths:
-            raise UserError(f"{where(recording, number)}: this recording is there twice; remove one")
-        lengths[recording.id] = recording.duration
-        if recording.num_channels != 1:
-            raise UserError(f"{where(recording, number)}: {recording.num_channels} channels; write one file a channel")
-        for source in recording.sources:
-            if source.type == "file" and not Path(source.source).is_file():
-                raise UserError(f"{where(recording, number)}: {source.source}: no such audio file")
-    for number, supervision in enumerate(supervisions, 1):
-        place = where(supervision, number)
-        if supervision.id in seen:
-            raise UserError(f"{place}: this utterance is there twice; remove one")
-        seen.add(supervision.id)
-        if supervision.recording_id not in lengths:
-            raise UserError(f"{place}: recording {supervision.recording_id} is not among the recordings")
-        check_times(place, supervision.start, supervision.end, lengths[supervision.recording_id])
+        with (gzip.open if str(path).endswith(".gz") else open)(path, "rb") as file:
+            yield from file
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: can't be read ({error})") from None

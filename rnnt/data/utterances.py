@@ -1,15 +1,12 @@
-"""What an imported corpus says of its utterances, whatever it is written in, and the manifests made of that."""
+"""What an imported corpus says of its utterances, whatever it is written in."""
 
 import io
 import subprocess
-from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from rnnt.data.audio import write_audio
+from rnnt.data.audio import problem_of, write_audio
 from rnnt.errors import UserError
-from rnnt.progress import progress
 
 TIME_TOLERANCE = 0.02  # seconds; tables round their times
 
@@ -82,18 +79,16 @@ def run_pipe(command, out, where):
     return str(out.resolve())
 
 
-def open_recording(first, audio_dir):
-    """The lhotse `Recording` of an utterance; the output of a command is kept in `audio_dir`."""
+def open_recording(key, audio, where, audio_dir):
+    """The lhotse `Recording` of a file, or of a command, whose output is kept in `audio_dir`; `where` names it."""
     from lhotse import Recording
 
-    audio, where = first.audio, first.audio_where or first.where
     if audio.endswith("|"):
-        audio = run_pipe(audio, Path(audio_dir) / f"{first.recording.replace('/', '_')}.flac", where)
+        audio = run_pipe(audio, Path(audio_dir) / f"{key.replace('/', '_')}.flac", where)
     try:
-        recording = Recording.from_file(audio, recording_id=first.recording)
+        recording = Recording.from_file(audio, recording_id=key)
     except Exception as error:  # lhotse and the audio libraries raise many kinds
-        problem = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(f"{where}: {audio}: unreadable audio: {problem}") from None
+        raise UserError(f"{where}: {audio}: unreadable audio: {problem_of(error)}") from None
     if recording.num_channels != 1:
         raise UserError(f"{where}: {audio}: {recording.num_channels} channels; write one file a channel")
     if not recording.num_samples:
@@ -101,55 +96,7 @@ def open_recording(first, audio_dir):
     return recording
 
 
-def make_manifests(utterances, audio_dir, num_jobs=1):
-    """`(recordings, supervisions)` of a list of `Spoken`, as lists of lhotse objects.
-
-    audio_dir: folder for the output of commands; num_jobs: threads that open the audio. Raises `UserError` naming the
-    line of what is wrong: ids used twice, unreadable audio, times outside of it.
-    """
-    from lhotse import SupervisionSegment
-    from lhotse.audio import set_current_audio_backend
-
-    set_current_audio_backend("LibsndfileBackend")  # lhotse's search for one takes longer than reading a header
-    seen, by_recording = {}, defaultdict(list)
-    for utterance in utterances:
-        if utterance.id in seen:
-            raise UserError(f"{utterance.where}: utterance {utterance.id} is already in {seen[utterance.id]}")
-        seen[utterance.id] = utterance.where
-        others = by_recording[utterance.recording]
-        if others and others[0].audio != utterance.audio:
-            raise UserError(f"{utterance.where}: recording {utterance.recording} is another file in {others[0].where}")
-        others.append(utterance)
-    firsts = [group[0] for group in by_recording.values()]
-    with ThreadPoolExecutor(num_jobs) as pool:
-        opened = pool.map(lambda first: open_recording(first, audio_dir), firsts)
-        recordings = list(progress(opened, total=len(firsts), what="audio", unit="file"))
-    supervisions = []
-    for recording in recordings:
-        for spoken in by_recording[recording.id]:
-            spoken = _within(spoken, recording.duration)
-            supervisions.append(
-                SupervisionSegment(
-                    id=spoken.id,
-                    recording_id=recording.id,
-                    start=spoken.start,
-                    duration=round(spoken.end - spoken.start, 8),
-                    channel=recording.channel_ids[0],
-                    text=spoken.text,
-                    speaker=spoken.speaker,
-                )
-            )
-    return recordings, supervisions
-
-
 def check_times(where, start, end, duration):
     """Raise `UserError` when start and end, in seconds, are not inside a recording of `duration` seconds."""
     if start < 0 or end > duration + TIME_TOLERANCE or start >= end:
         raise UserError(f"{where} is from {start:g} to {end:g} s; the recording has {duration:g} s")
-
-
-def _within(spoken, duration):
-    """The utterance with an end, inside its recording of `duration` seconds."""
-    end = duration if spoken.end is None else spoken.end
-    check_times(f"{spoken.where}: {spoken.id}", spoken.start, end, duration)
-    return replace(spoken, end=min(end, duration))

@@ -150,18 +150,20 @@ def recordings(tmp_path, monkeypatch):
     from lhotse import Recording, SupervisionSegment
 
     from rnnt.data.audio import write_audio
-    from rnnt.data.corpus import write_manifests
+    from rnnt.data.corpus import build_corpus
 
     monkeypatch.chdir(tmp_path)
-    found, supervisions = [], []
-    for i in range(2):
-        path = tmp_path / f"11-7-000{i}.flac"
-        write_audio(path, 0.1 * np.random.default_rng(i).standard_normal(8000 + 1600 * i), 16000)
-        found.append(Recording.from_file(path))
-        supervisions.append(
-            SupervisionSegment(path.stem, path.stem, 0, found[-1].duration, text=f"HELLO{' WORLD' * i}", speaker="11")
-        )
-    write_manifests("data/manifests", "dev-clean", found, supervisions)
+    with build_corpus("data/manifests") as builder:
+        for i in range(2):
+            path = tmp_path / f"11-7-000{i}.flac"
+            write_audio(path, 0.1 * np.random.default_rng(i).standard_normal(8000 + 1600 * i), 16000)
+            recording = Recording.from_file(path)
+            builder.add_recording("dev-clean", recording, str(path))
+            text = f"HELLO{' WORLD' * i}"
+            supervision = SupervisionSegment(path.stem, path.stem, 0, recording.duration, text=text, speaker="11")
+            builder.add_supervision("dev-clean", supervision, str(path))
+        builder.check("data/audio")
+        builder.write()
     return tmp_path
 
 

@@ -72,7 +72,7 @@ def test_two_sources_make_one_set(kaldi, tmp_path, load, program, capsys):
     write_kaldi(tmp_path / "more", segments=False)
     with pytest.raises(SystemExit):
         load("train=kaldi", "train=more")
-    assert "more: recording rec-a is already in another source of train" in capsys.readouterr().err
+    assert "more/wav.scp:1: recording rec-a of train is another one in kaldi/wav.scp:1" in capsys.readouterr().err
     assert set(load("train=kaldi", "dev=more")) == {"train", "dev"}
 
 
@@ -82,7 +82,7 @@ def test_one_utterance_in_two_sources(kaldi, tmp_path, load, capsys):
         (more / name).write_text((more / name).read_text().replace("rec-", "other-").replace("wav/other-", "wav/rec-"))
     with pytest.raises(SystemExit):
         load("train=kaldi", "train=more")
-    assert "more: utterance a-1 is already in another source of train" in capsys.readouterr().err
+    assert "more/segments:1: utterance a-1 of train is already in kaldi/segments:1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,11 @@ def test_faults_of_lhotse_manifests_name_file_and_line(kaldi, load, capsys):
             [supervisions[0], late],
             "x_supervisions.jsonl.gz:2: a-2 is from 5 to 5.6 s; the recording has 1 s",
         ),
-        (recordings, supervisions + supervisions[:1], "x_supervisions.jsonl.gz:4: a-1: this utterance is there twice"),
+        (
+            recordings,
+            supervisions + supervisions[:1],
+            "x_supervisions.jsonl.gz:4: utterance a-1 of train is",
+        ),
         (recordings[:1], supervisions, "x_supervisions.jsonl.gz:3: b-1: recording rec-b is not among"),
         ([recordings[0], lost], supervisions, "x_recordings.jsonl.gz:2: rec-b: none.wav: no such audio file"),
         ([recordings[0], stereo], supervisions, "x_recordings.jsonl.gz:2: rec-b: 2 channels"),

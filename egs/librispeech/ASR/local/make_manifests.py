@@ -4,9 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnnt.cli import program
+from rnnt.data.audio import problem_of
+from rnnt.data.threads import map_in_threads
+from rnnt.data.utterances import read_lines
 from rnnt.errors import UserError
 from rnnt.files import read_json
 from rnnt.options import make_parser, option, parse
+from rnnt.progress import progress
 
 
 @dataclass(frozen=True)
@@ -19,18 +23,28 @@ class ManifestOptions:
     nj: int = option(1, "threads that read the headers of the audio files")
 
 
-def read_part(folder, part, num_jobs):
-    """The lhotse recordings and supervisions of one part, as lists."""
-    from lhotse.recipes import prepare_librispeech
-
-    if not next((folder / part).rglob("*.trans.txt"), None):
+def transcripts(folder, part):
+    """Yield `(FILE:LINE, line)` of the transcripts of a part."""
+    paths = sorted((folder / part).rglob("*.trans.txt"))
+    if not paths:
         raise UserError(f"{folder / part}: holds no *.trans.txt; remove it and run stage 0 again")
+    for path in paths:
+        yield from read_lines(path)
+
+
+def open_utterance(folder, where, line):
+    """The lhotse recording and supervision of a line; `UserError` when its audio can't be read."""
+    from lhotse.recipes.librispeech import parse_utterance
+
+    if len(line.split()) < 2:
+        raise UserError(f"{where}: {line.strip()} has no transcript; get this part again (stage 0)")
     try:
-        manifests = prepare_librispeech(folder, dataset_parts=part, num_jobs=num_jobs)[part]
+        found = parse_utterance(folder, line, {})
     except Exception as error:  # lhotse and the audio libraries raise many kinds
-        problem = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{folder / part}: {problem}; mend the file or get this part again (stage 0)") from error
-    return list(manifests["recordings"]), list(manifests["supervisions"])
+        raise UserError(f"{where}: {problem_of(error)}; mend the file or get this part again (stage 0)") from error
+    if found is None:
+        raise UserError(f"{where}: the audio file {line.split()[0]}.flac is missing; get this part again (stage 0)")
+    return where, *found
 
 
 @program
@@ -38,18 +52,21 @@ def main(argv=None):
     (options,), _ = parse(make_parser(__doc__, ManifestOptions), [ManifestOptions], argv)
     from lhotse.audio import set_current_audio_backend
 
-    from rnnt.data.corpus import write_manifests, write_set_names
+    from rnnt.data.corpus import build_corpus
 
     set_current_audio_backend("LibsndfileBackend")  # lhotse's search for one takes longer than reading a header
     folder = Path(read_json(Path(options.corpus) / "source.json")["path"])
-    sets = {}
-    for part in [part for value in options.parts for part in value.split()]:
-        recordings, supervisions = sets.setdefault("train" if part.startswith("train") else part, ([], []))
-        for items, more in zip((recordings, supervisions), read_part(folder, part, options.nj)):
-            items += more
-    for name, (recordings, supervisions) in sets.items():
-        write_manifests(options.out, name, recordings, supervisions)
-    write_set_names(options.out, sets)
+    with build_corpus(options.out) as builder:
+        for part in [part for value in options.parts for part in value.split()]:
+            name = "train" if part.startswith("train") else part
+            opened = map_in_threads(
+                lambda line, part=part: open_utterance(folder / part, *line), transcripts(folder, part), options.nj
+            )
+            for where, recording, supervision in progress(opened, what=part, unit="utt"):
+                builder.add_recording(name, recording, where)
+                builder.add_supervision(name, supervision, where)
+        builder.check(options.out)
+        builder.write()
 
 
 if __name__ == "__main__":

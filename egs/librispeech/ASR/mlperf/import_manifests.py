@@ -70,16 +70,18 @@ def read_entries(path, audio_dir, tokenizer, upper_case):
 @program
 def main(argv=None):
     (options,), _ = parse(make_parser(__doc__, ImportOptions), [ImportOptions], argv)
-    from rnnt.data.corpus import write_manifests, write_set_names
-    from rnnt.data.utterances import make_manifests
+    from rnnt.data.corpus import build_corpus
     from rnnt.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(options.bpe_model) if options.bpe_model else None
     sets = parse_sets(options.sets)
-    for name, paths in sets.items():
-        spoken = [s for p in paths for s in read_entries(p, options.audio_dir, tokenizer, options.upper_case)]
-        write_manifests(options.out, name, *make_manifests(spoken, options.out, options.nj))
-    write_set_names(options.out, sets)
+    with build_corpus(options.out) as builder:
+        for name, paths in sets.items():
+            for path in paths:
+                for spoken in read_entries(path, options.audio_dir, tokenizer, options.upper_case):
+                    builder.add_utterance(name, spoken)
+        builder.check(options.out, options.nj)
+        builder.write()
 
 
 if __name__ == "__main__":
