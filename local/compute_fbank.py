@@ -40,6 +40,9 @@ class FbankOptions:
         "OUT/<set>.jsonl, which training reads at random; 0: there are transcripts",
     )
     feature_library: str = option("auto", "auto: kaldifeat where installed", choices=["auto", "kaldifeat", "lhotse"])
+    device: str = option(
+        "auto", "cpu, cuda, or auto: with kaldifeat on a GPU where there is one", choices=["auto", "cpu", "cuda"]
+    )
     plan: bool = option(False, "only list what is to be computed")
     split: str = option("", "K/N: only compute the K-th of N shares of what is planned")
     merge: bool = option(False, "only write the manifests of what is computed")
@@ -139,7 +142,7 @@ def tell(report, paths, sampling_rate):
         print(f"{paths[0]}: recordings with {rates} samples/s are resampled to {sampling_rate}")
 
 
-def compute_share(sets, config, split, num_splits):
+def compute_share(sets, config, split, num_splits, device):
     """Compute the chunks of one split that aren't done."""
     from rnnt.data.chunks import share
 
@@ -152,12 +155,13 @@ def compute_share(sets, config, split, num_splits):
     import torch
 
     from rnnt.data.extraction import compute_chunk
-    from rnnt.data.features import make_extractor
+    from rnnt.data.features import make_extractor, resolve_device
 
     torch.set_num_threads(1)  # the matrices are small: more threads cost more than they give
     bar = progress(None, total=sum(chunk.num_cuts for chunk in todo), what="fbank", unit="utt")
     for feature_set in sets:
-        extractor = make_extractor(config, read_json(feature_set.part / "inputs.json")["library"])
+        library = read_json(feature_set.part / "inputs.json")["library"]
+        extractor = make_extractor(config, library, resolve_device(device, library, config))
         for chunk, lines in feature_set.lines_of([chunk for chunk in todo if chunk.set == feature_set]):
             compute_chunk(chunk, lines, extractor, config)
             bar.update(len(lines))
@@ -198,7 +202,7 @@ def main(argv=None):
             raise UserError(f"{feature_set.manifest}: not planned; run this with --plan first")
     planned = [feature_set for feature_set in sets if feature_set.is_planned()]
     if (whole or options.split) and options.features == "stored":
-        compute_share(planned, config, *split)
+        compute_share(planned, config, *split, options.device)
     if whole or options.merge:
         for feature_set in planned:
             merge_set(feature_set, options)

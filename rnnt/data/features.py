@@ -8,8 +8,10 @@ between machines. The other front-end is in `slaney_log_mel.py`.
 import numpy as np
 import torch
 
+from rnnt.data.audio import problem_of
 from rnnt.data.feature_library import resolve_library
 from rnnt.data.slaney_log_mel import SlaneyLogMel
+from rnnt.errors import UserError
 
 
 class KaldifeatFbank:
@@ -17,10 +19,12 @@ class KaldifeatFbank:
 
     name = "kaldifeat"
 
-    def __init__(self, config):
+    def __init__(self, config, device="cpu"):
         import kaldifeat
 
+        self.dither, self._device = config.dither, torch.device(device)
         options = kaldifeat.FbankOptions()
+        options.device = self._device
         # kaldifeat's own defaults differ from lhotse's: 23 bins, high_freq 0, dither 1, snip_edges True.
         options.frame_opts.samp_freq = config.sampling_rate
         options.frame_opts.frame_length_ms = config.frame_length_ms
@@ -34,7 +38,7 @@ class KaldifeatFbank:
 
     def extract(self, samples):
         """(num_samples,) float32 in [-1, 1], numpy or torch -> (T, F) float32 numpy."""
-        return self._fbank(_as_tensor(samples)).numpy()
+        return self._fbank(_as_tensor(samples).to(self._device)).cpu().numpy()
 
 
 class LhotseFbank:
@@ -42,9 +46,10 @@ class LhotseFbank:
 
     name = "lhotse"
 
-    def __init__(self, config):
+    def __init__(self, config, device="cpu"):
         from lhotse.features.kaldi.extractors import Fbank, FbankConfig
 
+        self.dither, self._device = config.dither, torch.device(device)
         self._sampling_rate = config.sampling_rate
         self._fbank = Fbank(
             FbankConfig(
@@ -56,13 +61,14 @@ class LhotseFbank:
                 high_freq=config.high_freq,
                 dither=config.dither,
                 snip_edges=config.snip_edges,
+                device=device,
             )
         )
 
     @torch.no_grad()
     def extract(self, samples):
         """(num_samples,) float32 in [-1, 1], numpy or torch -> (T, F) float32 numpy."""
-        return self._fbank.extract(_as_tensor(samples), self._sampling_rate).numpy()
+        return self._fbank.extract(_as_tensor(samples).to(self._device), self._sampling_rate).cpu().numpy()
 
 
 def _as_tensor(samples):
@@ -76,11 +82,39 @@ def _as_tensor(samples):
 EXTRACTORS = {extractor.name: extractor for extractor in (KaldifeatFbank, LhotseFbank, SlaneyLogMel)}
 
 
-def make_extractor(config, library="auto"):
-    """The extractor of a `FeatureConfig`: an object with `.extract(samples) -> (T, F)` and `.name`.
+def make_extractor(config, library="auto", device="cpu"):
+    """The extractor of a `FeatureConfig`: an object with `.extract(samples) -> (T, F)`, `.dither` and `.name`.
 
-    `library` is `auto` (kaldifeat where it imports, else lhotse), `kaldifeat` or `lhotse`. With `snip_edges` false,
-    T is the number of samples divided by the frame shift, rounded. Raises `UserError` when the library that was
-    asked for is not installed or the configuration makes no valid filters.
+    `library` is `auto` (kaldifeat where it imports, else lhotse), `kaldifeat` or `lhotse`; `device` is where Kaldi's
+    filter banks are computed. With `snip_edges` false, T is the number of samples divided by the frame shift, rounded.
+    Raises `UserError` when the library that was asked for is not installed or the configuration makes no valid filters.
     """
-    return EXTRACTORS[resolve_library(config, library)](config)
+    extractor = EXTRACTORS[resolve_library(config, library)]
+    return extractor(config) if extractor is SlaneyLogMel else extractor(config, device)
+
+
+def resolve_device(device, library, config):
+    """Where the `library` computes the features of a `FeatureConfig`: "cpu" or "cuda", which `device` may ask for.
+
+    `auto` is a GPU that works, with kaldifeat. Raises `UserError` where `cuda` was asked for and can't be had.
+    """
+    if device == "cpu" or (device == "auto" and library != "kaldifeat"):
+        return "cpu"
+    if library == SlaneyLogMel.name:
+        problem = f"{config.frontend} is computed on the CPU"
+    elif config.dither:
+        problem = "dither is drawn on the CPU"
+    else:
+        problem = _problem_of_cuda()
+    if problem and device == "cuda":
+        raise UserError(f"--device cuda: {problem}; give --device cpu")
+    return "cpu" if problem else "cuda"
+
+
+def _problem_of_cuda():
+    """Why no GPU can be used, or None."""
+    try:
+        torch.zeros(1, device="cuda")
+    except (RuntimeError, AssertionError) as error:  # no driver, a GPU of other users, a torch without CUDA
+        return problem_of(error)
+    return None

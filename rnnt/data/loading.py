@@ -27,8 +27,10 @@ def one_thread():
 
 def compute_features(extractor, samples, seed):
     """(num_samples,) -> (T, F) float32 numpy; `seed` fixes the dither and nothing else."""
+    if not extractor.dither:
+        return extractor.extract(samples)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return extractor.extract(samples)
 
 

@@ -25,7 +25,7 @@ class SlaneyLogMel:
         self._length = round(config.sampling_rate * config.frame_length_ms / 1000)
         self._shift = round(config.sampling_rate * config.frame_shift)
         self._num_bins = 1 << (self._length - 1).bit_length()
-        self._dither = config.dither
+        self.dither = config.dither
         self._window_N = torch.hann_window(self._length, dtype=torch.float64)
         self._mel_BF = torch.from_numpy(
             slaney_filters(
@@ -41,8 +41,8 @@ class SlaneyLogMel:
         samples_N = trim_silence(samples_N)
         # In double precision: beside a loud tone, single precision would fill silent bins with rounding errors.
         x_N = samples_N.astype(np.float64)
-        if self._dither:
-            x_N += self._dither * torch.randn(len(x_N)).numpy()
+        if self.dither:
+            x_N += self.dither * torch.randn(len(x_N)).numpy()
         x_N = np.concatenate([x_N[:1] * (1 - PREEMPHASIS), x_N[1:] - PREEMPHASIS * x_N[:-1]])
         # A frame is centred on a multiple of the shift; the signal is mirrored at its ends.
         padded_N = torch.from_numpy(np.pad(x_N, self._length // 2, mode="reflect"))

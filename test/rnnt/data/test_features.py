@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rnnt.data.config import FeatureConfig
-from rnnt.data.features import make_extractor
+from rnnt.data.features import make_extractor, resolve_device
 from rnnt.errors import UserError
 
 
@@ -55,6 +55,37 @@ def test_without_kaldifeat_lhotse_is_used(monkeypatch):
     assert make_extractor(FeatureConfig()).name == "lhotse"
     with pytest.raises(UserError, match="kaldifeat is not installed"):
         make_extractor(FeatureConfig(), "kaldifeat")
+
+
+NO_GPU = not torch.cuda.is_available()
+
+
+def test_where_features_are_computed():
+    config, with_dither = FeatureConfig(), FeatureConfig(dither=1e-3)
+    assert resolve_device("cpu", "kaldifeat", config) == "cpu"
+    assert resolve_device("auto", "kaldifeat", config) == ("cpu" if NO_GPU else "cuda")
+    for library, features in (("lhotse", config), ("kaldifeat", with_dither)):
+        assert resolve_device("auto", library, features) == "cpu"
+    with pytest.raises(UserError, match="--device cuda: dither is drawn on the CPU; give --device cpu"):
+        resolve_device("cuda", "lhotse", with_dither)
+    with pytest.raises(UserError, match="slaney_log_mel is computed on the CPU"):
+        resolve_device("cuda", "rnnt", FeatureConfig(frontend="slaney_log_mel"))
+
+
+@pytest.mark.skipif(not NO_GPU, reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_one_line():
+    with pytest.raises(UserError, match="--device cuda: .+; give --device cpu"):
+        resolve_device("cuda", "lhotse", FeatureConfig())
+
+
+@pytest.mark.skipif(NO_GPU, reason="no GPU")
+@pytest.mark.parametrize("library", ["lhotse", "kaldifeat"])
+def test_a_gpu_gives_the_same_features(library):
+    if library == "kaldifeat":
+        pytest.importorskip("kaldifeat")
+    config, samples = FeatureConfig(), speech_like(32017, 16000)
+    there = make_extractor(config, library, "cuda").extract(samples)
+    np.testing.assert_allclose(there, make_extractor(config, library).extract(samples), atol=1e-3)
 
 
 def test_filters_beyond_half_the_sampling_rate_are_refused():
