@@ -1,8 +1,10 @@
 """Measures the transducer losses: prints step times and peak memory beside k2's and beside the bare matrix products.
 
-    python benchmarks/loss.py [--threads N] [--vocab 500 5000] [--device cpu|cuda] [--flush-denormals] [--full]
+    python benchmarks/loss.py [--threads N] [--vocab 500 5000] [--device cpu|cuda] [--compile] [--full]
 
 One step is: simple projections, smoothed loss, ranges, joiner projections, joiner, pruned loss; forward and backward.
+With --compile also the same step with the formulas as they are written, all logits and torch.compile, but for the
+recursion; with --full also the full-sum loss, beside torchaudio's. On CUDA both are measured in any case.
 All variants run in turn in each round, so that a ratio compares neighbours in time; the table shows medians of times
 and of ratios. Memory is what joiner and pruned loss hold at most beyond their inputs and all gradients of these.
 k2 is measured where it imports (PYTHONPATH may name one that was built elsewhere).
@@ -15,11 +17,15 @@ import importlib
 import statistics
 import threading
 import time
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 import rnnt.loss as ours
+
+# torch 2.8 writes C++ that does not compile where it checks an index in vectors.
+NO_ASSERTS = {"assert_indirect_indexing": False}
 
 
 class Setting:
@@ -99,6 +105,20 @@ def k2_step(x: Setting, k2) -> None:
     simple_loss, ranges = k2_simple(x, k2)
     pruned_loss = k2_pruned(x, x.joint_am(x.enc_BTD), x.joint_lm(x.pred_BUD), ranges, k2)
     (0.5 * simple_loss + pruned_loss).backward()
+
+
+def formulas_step(x: Setting) -> None:
+    """The same as the formulas are written: what there is for torch.compile to make faster."""
+    am, lm = x.simple_am(x.enc_BTD), x.simple_lm(x.pred_BUD)
+    args = (x.symbols_BS, 0, 0.25, 0.0, x.boundary)
+    px, py = ours.get_rnnt_logprobs_smoothed(lm.float(), am.float(), *args)
+    simple_B, grads = ours.mutual_information_recursion(px, py, x.boundary, return_grad=True)
+    ranges = ours.get_rnnt_prune_ranges(*grads, x.boundary, x.prune_range)
+    enc, pred = ours.do_rnnt_pruning(x.joint_am(x.enc_BTD), x.joint_lm(x.pred_BUD), ranges)
+    logits = x.output(torch.tanh(enc + pred)).float()
+    px, py = ours.get_rnnt_logprobs_pruned(logits, x.symbols_BS, ranges, 0, x.boundary)
+    pruned_B = ours.mutual_information_recursion(px, py, x.boundary)
+    (-0.5 * simple_B - pruned_B).sum().backward()
 
 
 def full_step(x: Setting, backend: str) -> None:
@@ -206,6 +226,32 @@ def peak_of_pruned(x: Setting, simple, pruned, library) -> float:
     return memory.mb - sum(g.numel() * g.element_size() for g in grads) / 1e6
 
 
+def make_variants(x: Setting, compiled: bool, full: bool, k2, torchaudio) -> dict:
+    """What is measured, by name."""
+    variants = {"floor": Floor(x), "ours": partial(ours_step, x), "ours by k2's functions": partial(k2_step, x, ours)}
+    if compiled:
+        variants["formulas, compiled"] = partial(torch.compile(formulas_step, options=NO_ASSERTS), x)
+    if k2:
+        variants["k2"] = partial(k2_step, x, k2)
+    if full:
+        variants["floor of full sum"] = Floor(x, full=True)
+        variants["ours, full sum"] = partial(full_step, x, "auto")
+    if torchaudio:
+        variants["torchaudio, full sum"] = partial(torchaudio_step, x, torchaudio)
+    return variants
+
+
+def drop_failing(x: Setting, variants: dict) -> None:
+    """Run each variant once, and leave out those that memory or torch.compile don't suffice for."""
+    for name, run in list(variants.items()):
+        try:
+            run()
+        except RuntimeError as error:
+            print(f"{name}: not measured: {type(error).__name__}: {str(error).strip().splitlines()[0]}")
+            del variants[name]
+        x.clear()
+
+
 def measure(x: Setting, variants: dict, rounds: int) -> dict[str, list[float]]:
     """Seconds of each variant in each round; they run in turn, and the first round is not counted."""
     seconds = {name: [] for name in variants}
@@ -250,39 +296,34 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=512, help="encoder, predictor and joiner dimension")
     parser.add_argument("--prune-range", type=int, default=5, help="contexts a frame")
     parser.add_argument("--vocab", type=int, nargs="+", default=[500, 5000], help="vocabulary sizes")
-    parser.add_argument("--full", action="store_true", help="measure the full-sum loss instead, beside torchaudio's")
+    parser.add_argument("--full", action="store_true", help="measure the full-sum loss too, beside torchaudio's")
+    parser.add_argument("--compile", action="store_true", help="measure the formulas under torch.compile too")
     parser.add_argument(
         "--flush-denormals", action="store_true", help="take float32 denormals as zero, in all variants"
     )
     args = parser.parse_args()
     torch.set_flush_denormal(args.flush_denormals)  # before torch starts threads, which inherit it
     torch.set_num_threads(args.threads)
-    k2 = None if args.full else import_or_say("k2")
-    torchaudio = import_or_say("torchaudio") if args.full else None
+    full, compiled = (wanted or args.device == "cuda" for wanted in (args.full, args.compile))
+    k2 = import_or_say("k2")
+    torchaudio = import_or_say("torchaudio") if full else None
     version = getattr(k2, "__version__", "not measured")
     denormals = ", denormals flushed" if args.flush_denormals else ""
     print(f"torch {torch.__version__}, k2 {version}, {args.device}, {args.threads} threads{denormals}")
     for vocab in args.vocab:
         x = Setting(args, vocab)
-        if args.full:
-            variants = {"floor": Floor(x, full=True), "ours": lambda x=x: full_step(x, "auto")}
-        else:
-            variants = {"floor": Floor(x), "ours": lambda x=x: ours_step(x)}
-            variants["ours by k2's functions"] = lambda x=x: k2_step(x, ours)
-        if args.full and torchaudio:
-            variants["torchaudio"] = lambda x=x: torchaudio_step(x, torchaudio)
-        if k2:
-            variants["k2"] = lambda x=x: k2_step(x, k2)
+        variants = make_variants(x, compiled, full, k2, torchaudio)
+        drop_failing(x, variants)
         seconds = measure(x, variants, args.rounds)
         peaks = {}
         for name, run in variants.items():
-            if name != "floor":
+            if not name.startswith("floor"):
                 with PeakMemory(x.device) as memory:
                     run()
                 peaks[name] = memory.mb
                 x.clear()
         logits_mb = args.batch * args.frames * args.prune_range * vocab * 4 / 1e6
-        joiner = {} if args.full else {"ours": peak_of_pruned(x, ours_simple, ours_pruned, "auto")}
+        joiner = {"ours": peak_of_pruned(x, ours_simple, ours_pruned, "auto")}
         if k2:
             joiner["k2"] = peak_of_pruned(x, k2_simple, k2_pruned, k2)
         print(f"\nV {vocab}: (B,T,R,V) float32 logits are {logits_mb:.0f} MB")

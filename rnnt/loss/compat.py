@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import logprobs
 from .backends import import_k2, resolve
+from .compiling import eager
 from .lattice import check_rnnt_type, delay_penalty_term
 from .mutual_information import mutual_information_recursion, read_boundary
 from .simple_native import Options, SmoothedLoss
@@ -38,6 +39,7 @@ def reduce(loss_B: Tensor, reduction: str | None) -> Tensor:
     return finite_B.mean() if reduction == "mean" else finite_B.sum()
 
 
+@eager
 def rnnt_loss_simple(
     lm: Tensor,
     am: Tensor,
@@ -66,6 +68,7 @@ def rnnt_loss_simple(
     )  # fmt: skip
 
 
+@eager
 def rnnt_loss_smoothed(
     lm: Tensor,
     am: Tensor,

@@ -8,6 +8,7 @@ from torch import Tensor
 from . import reference
 from .backends import resolve
 from .band import pack
+from .compiling import eager
 from .joiner_native import JoinerLoss, Options
 from .lattice import check_rnnt_type
 from .products import autocast_type
@@ -75,6 +76,7 @@ def full_joiner_loss(
     )  # fmt: skip
 
 
+@eager
 def _joiner_loss(
     enc_BTJ, pred_BUJ, weight_VJ, bias_V, symbols_BS, ranges_BTR, x_len_B, y_len_B, blank_id, activation, rnnt_type,
     delay_penalty, dropout, backend,

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from .backends import lattice_solver
+from .compiling import eager
 from .lattice import LatticeScore
 
 
+@eager
 def mutual_information_recursion(
     px: Tensor,
     py: Tensor,
@@ -78,6 +80,7 @@ def _shift(x_BST: Tensor, by_B2: Tensor) -> Tensor:
     return shifted.masked_fill(~inside, 0.0)
 
 
+@eager
 def joint_mutual_information_recursion(
     px: Sequence[Tensor], py: Sequence[Tensor], boundary: Tensor | None = None, backend: str = "auto"
 ) -> Tensor:

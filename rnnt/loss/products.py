@@ -11,6 +11,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from .compiling import is_compiling
+
 ROWS = 1024  # at a time, where both sides must be transposed: that is done in the cache
 
 
@@ -97,9 +99,10 @@ class _Projection(torch.autograd.Function):
 def projection(x: Tensor, weight_EK: Tensor, bias_E: Tensor | None = None) -> Tensor:
     """torch.nn.functional.linear of x (...,K), with autograd: by the faster products on a CPU in float32.
 
+    torch.compile gets torch's own, of which it chooses the product itself.
     For the projections before the losses, which are a good part of their time.
     """
     plain = _in_float32_on_cpu(x) and _in_float32_on_cpu(weight_EK) and autocast_type("cpu") is None
-    if not plain or x.dim() < 2 or x.numel() == 0:
+    if not plain or x.dim() < 2 or x.numel() == 0 or is_compiling():
         return torch.nn.functional.linear(x, weight_EK, bias_E)
     return _Projection.apply(x, weight_EK, bias_E)

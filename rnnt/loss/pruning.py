@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .compiling import eager
 from .lattice import check_rnnt_type, has_path
 
 
@@ -23,6 +24,7 @@ def least_prune_range(x_len_B: Tensor, y_len_B: Tensor, rnnt_type: str) -> int:
     return int(((y_len_B - 1).div(frames_B, rounding_mode="trunc") + 2).max())
 
 
+@eager
 def prune_ranges(
     px_grad: Tensor, py_grad: Tensor, x_len_B: Tensor, y_len_B: Tensor, prune_range: int, rnnt_type: str
 ) -> Tensor:
@@ -75,6 +77,7 @@ def _running_min_from_right(x_BT: Tensor) -> Tensor:
     return x_BT.flip(1).cummin(1).values.flip(1)
 
 
+@eager
 def get_rnnt_prune_ranges(px_grad: Tensor, py_grad: Tensor, boundary: Tensor, s_range: int) -> Tensor:
     """k2's function of this name: see prune_ranges. The lattice type is told by the columns of px_grad.
 

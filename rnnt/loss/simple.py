@@ -7,10 +7,12 @@ from torch import Tensor
 
 from . import reference
 from .backends import resolve
+from .compiling import eager
 from .lattice import check_rnnt_type
 from .simple_native import Options, SmoothedLoss
 
 
+@eager
 def smoothed_loss(
     am_BTV: Tensor,
     lm_BUV: Tensor,
