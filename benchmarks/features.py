@@ -4,9 +4,11 @@
 
 Ours are the splits of local/compute_fbank.py, started at the same time; lhotse's are its `num_jobs`. Both write lilcom
 archives of the same features and are timed as whole processes, start included. The rounds of the variants take turns.
-Where CPU seconds are fewer than wall seconds, the machine was busy with something else.
+With several cores, one process of lhotse has as many threads, one of ours two. Where CPU seconds are fewer than wall
+seconds, the machine was busy with something else.
 """
 
+import os
 import resource
 import shutil
 import statistics
@@ -17,7 +19,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from memory import repeat
+
 from rnnt.cli import program
+from rnnt.data.corpus import manifest_paths
+from rnnt.data.manifest import read_items
 from rnnt.options import make_parser, option, parse
 
 FBANK = Path(__file__).resolve().parents[1] / "local" / "compute_fbank.py"
@@ -47,6 +53,7 @@ class BenchmarkOptions:
 
     sets: list[str] = option(help="names of the sets")
     manifest_dir: str = option("data/manifests", "folder of the manifests (stage 1)")
+    repeat: int = option(1, "copies of each utterance, under new ids: the start of the programs weighs less")
     rounds: int = option(3, "repetitions; medians are printed")
     skip_lhotse_jobs: bool = option(False, "leave out lhotse with two jobs, which may be very slow")
 
@@ -56,62 +63,77 @@ def check(process):
         raise SystemExit(f"{' '.join(map(str, process.args))}: ended with status {process.returncode}")
 
 
-def ours(options, out, jobs):
-    """Plan, splits and merge."""
-    command = [sys.executable, FBANK, "--manifest-dir", options.manifest_dir, "--out", out, "--sets", *options.sets]
+def start(command, cores):
+    """Start a process that may use the first `cores` cores of the machine."""
+    mine = set(sorted(os.sched_getaffinity(0))[:cores])
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command, preexec_fn=lambda: os.sched_setaffinity(0, mine), **quiet)
+
+
+def ours(options, manifests, out, jobs, cores):
+    """Plan, splits and merge."""
+    command = [sys.executable, FBANK, "--manifest-dir", manifests, "--out", out, "--sets", *options.sets]
     if jobs == 1:
-        check(subprocess.Popen(command, **quiet))
+        check(start(command, cores))
     else:
-        check(subprocess.Popen([*command, "--plan"], **quiet))
-        splits = [subprocess.Popen([*command, "--split", f"{k + 1}/{jobs}"], **quiet) for k in range(jobs)]
+        check(start([*command, "--plan"], cores))
+        splits = [start([*command, "--split", f"{k + 1}/{jobs}"], cores) for k in range(jobs)]
         for process in splits:
             check(process)
-        check(subprocess.Popen([*command, "--merge"], **quiet))
+        check(start([*command, "--merge"], cores))
 
 
-def lhotse(options, out, jobs):
+def lhotse(options, manifests, out, jobs, cores):
     """Lhotse's extraction."""
     script = Path(out) / "lhotse_fbank.py"  # its processes import the program again: it needs a file
     script.write_text(LHOTSE)
-    command = [sys.executable, script, options.manifest_dir, out, str(jobs), *options.sets]
-    check(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    command = [sys.executable, script, manifests, out, str(jobs), *options.sets]
+    check(start(command, cores))
 
 
-def measure(function, options, jobs):
+def measure(function, options, manifests, jobs, cores):
     """`(wall seconds, CPU seconds)` of one variant."""
     out = tempfile.mkdtemp(prefix="features-")
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    function(options, out, jobs)
-    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    function(options, manifests, out, jobs, cores)
+    wall, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
     shutil.rmtree(out)
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def audio_hours(options):
-    from rnnt.data.manifest import read_items
-
-    paths = [Path(options.manifest_dir) / f"{name}_supervisions.jsonl.gz" for name in options.sets]
-    return sum(item["duration"] for path in paths for _, item in read_items(path, 1)) / 3600
+def repeat_manifests(options, folder):
+    """Write the manifests that are measured; returns how many hours they hold."""
+    hours = 0
+    for name in options.sets:
+        for source, target in zip(manifest_paths(options.manifest_dir, name), manifest_paths(folder, name)):
+            items = [item for _, item in read_items(source, 1)]
+            repeat(source, target, options.repeat * len(items), ["id", *({"recording_id"} & items[0].keys())])
+        hours += sum(item["duration"] for item in items) / 3600
+    return hours * options.repeat
 
 
 @program
 def main(argv=None):
     """Print the table."""
     (options,), _ = parse(make_parser(__doc__, BenchmarkOptions), [BenchmarkOptions], argv)
-    variants = {"lhotse, 1 job": (lhotse, 1), "ours, 1 job": (ours, 1), "ours, 2 jobs": (ours, 2)}
-    if not options.skip_lhotse_jobs:
-        variants["lhotse, 2 jobs"] = (lhotse, 2)
+    variants = {
+        f"{function.__name__}, {jobs} job{'s' * (jobs > 1)}, {cores} core{'s' * (cores > 1)}": (function, jobs, cores)
+        for jobs, cores in ((1, 1), (1, 2), (2, 2))
+        for function in (lhotse, ours)
+        if not (options.skip_lhotse_jobs and function is lhotse and jobs > 1)
+    }
     times = {name: [] for name in variants}
-    for _ in range(options.rounds):
-        for name, (function, jobs) in variants.items():
-            times[name].append(measure(function, options, jobs))
+    with tempfile.TemporaryDirectory(prefix="manifests-") as manifests:
+        hours = repeat_manifests(options, Path(manifests))
+        for _ in range(options.rounds):
+            for name, (function, *size) in variants.items():
+                times[name].append(measure(function, options, manifests, *size))
     medians = {name: [statistics.median(column) for column in zip(*rows)] for name, rows in times.items()}
-    hours, one = audio_hours(options), medians["ours, 1 job"][0]
+    one = medians["ours, 1 job, 1 core"][0]
     print(f"{hours:.2f} h of audio, medians of {options.rounds} rounds")
-    print(f"{'':16s} {'seconds':>8s} {'CPU':>7s} {'times ours, 1 job':>17s} {f'hours for {HOURS} h':>16s}")
+    print(f"{'':23s} {'seconds':>8s} {'CPU':>7s} {'times ours, 1 core':>18s} {f'hours for {HOURS} h':>16s}")
     for name, (wall, cpu) in medians.items():
-        print(f"{name:16s} {wall:8.1f} {cpu:7.1f} {wall / one:16.2f}x {wall * HOURS / hours / 3600:16.2f}")
+        print(f"{name:23s} {wall:8.1f} {cpu:7.1f} {wall / one:17.2f}x {wall * HOURS / hours / 3600:16.2f}")
 
 
 if __name__ == "__main__":

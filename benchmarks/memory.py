@@ -1,4 +1,4 @@
-"""Host memory of stage 3's planning, of stage 6 and of training for each utterance, and the time to the first batch.
+"""Host memory of the stages and of training for each utterance, and the time to the first batch.
 
     cd egs/librispeech/ASR && . ./path.sh && python $RNNT_ROOT/benchmarks/memory.py --train-set train
 
@@ -15,12 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
 from rnnt.cli import program
 from rnnt.data.corpus import manifest_paths
+from rnnt.data.manifest import read_items
 from rnnt.options import make_parser, option, parse
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,7 +49,7 @@ print(time.perf_counter() - start)
 class MemoryOptions:
     """Benchmark."""
 
-    utterances: int = option(300000, "size of the manifests of stage 3 and of training")
+    utterances: int = option(300000, "size of the manifests of all but stage 6")
     validate_utterances: int = option(20000, "size of the manifest of stage 6, which reads all features")
     train_set: str = option("train", "name of the training set")
     bpe_model: str = option("data/lang_bpe_500/bpe.model", "tokenizer")
@@ -73,6 +75,37 @@ def peak(command):
     if status:
         raise SystemExit(f"{' '.join(map(str, command))}: ended with wait status {status}")
     return usage.ru_maxrss * 1024, time.perf_counter() - start, output
+
+
+def stage_1(options, folder, number):
+    """Peak memory and seconds of the import of a Kaldi data directory."""
+    manifests = manifest_paths(f"{options.data}/manifests", options.train_set)
+    recordings, supervisions = (list(read_items(path, 1)) for path in manifests)
+    paths = {item["id"]: Path(item["sources"][0]["source"]).resolve() for _, item in recordings}
+    kaldi = folder / "kaldi"
+    kaldi.mkdir()
+    names = ("wav.scp", "text", "utt2spk")
+    with ExitStack() as stack:
+        wav, text, speakers = (stack.enter_context((kaldi / name).open("w")) for name in names)
+        for i, (_, item) in enumerate(islice(cycle(supervisions), number)):
+            key = f"{item['id']}-{i // len(supervisions)}"
+            wav.write(f"{key} {paths[item['recording_id']]}\n")
+            text.write(f"{key} {item['text']}\n")
+            speakers.write(f"{key} {item['speaker']}\n")
+    return peak(
+        [sys.executable, ROOT / "local/import_corpus.py", "--sets", f"train={kaldi}", "--out", folder / "manifests",
+         "--nj", "2"]
+    )  # fmt: skip
+
+
+def stage_7(options, folder, number):
+    """Peak memory and seconds of the token bigram."""
+    lang = Path(options.bpe_model).parent
+    shutil.copy(options.bpe_model, folder)
+    texts = (lang / "transcript_words.txt").read_text().splitlines()
+    with (folder / "transcript_words.txt").open("w") as file:
+        file.writelines(text + "\n" for text in islice(cycle(texts), number))
+    return peak([sys.executable, ROOT / "local/make_ngram.py", "--lang-dir", folder, "--order", "2"])
 
 
 def plan_stage_3(options, folder, number):
@@ -119,8 +152,10 @@ def main(argv=None):
     """Print the table."""
     (options,), _ = parse(make_parser(__doc__, MemoryOptions), [MemoryOptions], argv)
     rows = [
+        ("stage 1, import", stage_1, options.utterances),
         ("stage 3, list of cuts", plan_stage_3, options.utterances),
         ("stage 6, validation", stage_6, options.validate_utterances),
+        ("stage 7, bigram", stage_7, options.utterances),
         ("training, first batch", first_batch, options.utterances),
     ]
     print(f"{'':22s} {'utterances':>10s} {'peak, MB':>9s} {'bytes an utterance':>19s} {'seconds':>8s}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from rnnt.cli import program
 from rnnt.errors import UserError
 from rnnt.options import make_parser, option, parse
+from rnnt.progress import progress
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,14 @@ class NgramOptions:
             raise ValueError("--order needs numbers from 1 to 5")
 
 
+def read_sentences(path, split):
+    """Yield `split(line)` of the lines that are not blank: nothing of the text is held in memory."""
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            if line.strip():
+                yield split(line.strip())
+
+
 @program
 def main(argv=None):
     (options,), _ = parse(make_parser(__doc__, NgramOptions), [NgramOptions], argv)
@@ -35,14 +44,14 @@ def main(argv=None):
     transcripts = folder / "transcript_words.txt"
     if not transcripts.is_file():
         raise UserError(f"{transcripts}: no such file; stage 5 makes it")
-    with open(transcripts, encoding="utf-8") as file:
-        sentences = [[tokenizer.pieces[i] for i in tokenizer.encode(line.strip())] for line in file if line.strip()]
+    number = sum(1 for _ in read_sentences(transcripts, str.split))
     vocabulary = [piece for piece in tokenizer.pieces if piece not in (BLANK, SOS_EOS)]  # which no text holds
     for order in options.order:
         out = folder / f"{order}gram.arpa"
-        model = estimate(sentences, order, vocabulary)
+        sentences = read_sentences(transcripts, lambda text: [tokenizer.pieces[i] for i in tokenizer.encode(text)])
+        model = estimate(progress(sentences, number, f"{order}-gram", "utt"), order, vocabulary)
         write_arpa(model, out)
-        print(f"{out}: {len(model.entries)} n-grams up to order {order} from {len(sentences)} transcripts")
+        print(f"{out}: {len(model.entries)} n-grams up to order {order} from {number} transcripts")
 
 
 if __name__ == "__main__":
