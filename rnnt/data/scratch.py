@@ -14,7 +14,8 @@ def open_scratch(folder):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
-        database = sqlite3.connect(path)
+        # Without locks, which some file systems of clusters don't have: nobody else knows the file.
+        database = sqlite3.connect(f"{path.resolve().as_uri()}?nolock=1", uri=True)
     except (OSError, sqlite3.Error) as error:
         raise UserError(f"{path}: can't write it: {error}") from error
     try:

@@ -72,7 +72,7 @@ def _spoken(rows, path, database):
         database.execute("INSERT INTO line VALUES (?, ?, ?, ?, ?, ?, ?)", values)
     found = database.execute(
         "SELECT line.rowid, place, audio.path, recording, uses, text, id, speaker, first, last "
-        "FROM line JOIN audio ON audio.path = line.audio ORDER BY line.rowid"
+        "FROM line CROSS JOIN audio ON audio.path = line.audio ORDER BY line.rowid"
     )
     number = 0
     for number, where, audio, recording, uses, text, name, speaker, start, end in found:
