@@ -22,10 +22,11 @@ from .lattice import delay_penalty_term, sum_type
 from .products import add_product_, linear, packed
 
 # A tile is this share of all rows, so that the memory falls as the batch grows, but has no fewer rows than matrix
-# products need to run at full speed; on a CPU, more do not make them faster.
+# products need to run at full speed. On a CPU more do not make them faster, and its logits should stay in the cache.
 TILES = 16
 LEAST_ROWS = 512
 MOST_ROWS_CPU = 1024
+MOST_LOGITS_CPU = 2**18  # 1 MB
 
 
 class Options(NamedTuple):
@@ -40,7 +41,7 @@ class Options(NamedTuple):
 class _Rows:
     """The rows of a band, tile by tile."""
 
-    def __init__(self, enc_BTJ: Tensor, pred_BUJ: Tensor, symbols_BS: Tensor, band: Band, options: Options):
+    def __init__(self, enc_BTJ: Tensor, pred_BUJ: Tensor, V: int, symbols_BS: Tensor, band: Band, options: Options):
         self.kernels = kernels_for(enc_BTJ.device)
         self.enc_NJ, self.pred_NJ = enc_BTJ.flatten(0, 1), pred_BUJ.flatten(0, 1)
         self.options, self.band = options, band
@@ -52,7 +53,7 @@ class _Rows:
         rows = len(self.frame_N) * band.R
         self.most = max(LEAST_ROWS, -(-rows // TILES))
         if enc_BTJ.device.type == "cpu":
-            self.most = min(self.most, MOST_ROWS_CPU)
+            self.most = min(self.most, MOST_ROWS_CPU, max(LEAST_ROWS, MOST_LOGITS_CPU // V))
         J = enc_BTJ.shape[2]
         self._hidden_MJ = enc_BTJ.new_empty(min(self.most, rows), J)
 
@@ -83,7 +84,7 @@ class JoinerLoss(torch.autograd.Function):
     def forward(ctx, enc_BTJ, pred_BUJ, weight_VJ, bias_V, symbols_BS, band: Band, row_K, options: Options):
         tensors = (enc_BTJ, pred_BUJ, weight_VJ, bias_V)
         enc_BTJ, pred_BUJ, weight_VJ, bias_V = (x.detach().contiguous() for x in tensors)
-        rows = _Rows(enc_BTJ, pred_BUJ, symbols_BS, band, options)
+        rows = _Rows(enc_BTJ, pred_BUJ, len(bias_V), symbols_BS, band, options)
         N, R = len(band.frame_N), band.R
         if row_K is None:
             row_K = torch.arange(N * R, device=enc_BTJ.device)
@@ -109,7 +110,7 @@ class JoinerLoss(torch.autograd.Function):
         *tensors, symbols_BS, px_grad_NR, py_grad_NR, usable_B, row_K = ctx.saved_tensors
         options, band = ctx.options, ctx.band
         enc_BTJ, pred_BUJ, weight_VJ, bias_V = (x.contiguous() for x in tensors)
-        rows = _Rows(enc_BTJ, pred_BUJ, symbols_BS, band, options)
+        rows = _Rows(enc_BTJ, pred_BUJ, len(bias_V), symbols_BS, band, options)
         kind = sum_type(enc_BTJ.dtype)
         enc_grad_NJ, pred_grad_NJ, weight_grad_VJ, bias_grad_V = (
             torch.zeros_like(x, dtype=kind) for x in (rows.enc_NJ, rows.pred_NJ, weight_VJ, bias_V)
