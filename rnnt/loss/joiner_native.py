@@ -26,7 +26,7 @@ from .products import add_product_, linear, packed
 TILES = 16
 LEAST_ROWS = 512
 MOST_ROWS_CPU = 1024
-MOST_LOGITS_CPU = 2**18  # 1 MB
+MOST_LOGITS_CPU = 3 * 2**17  # 1.5 MB
 
 
 class Options(NamedTuple):
