@@ -153,5 +153,14 @@ def test_manifests(corpus, get_corpus, recipe_program, capsys):
     recordings = RecordingSet.from_file("data/manifests/dev-a_recordings.jsonl.gz").to_eager()
     assert recordings["21-7-0001"].num_samples == 8160 and recordings["21-7-0001"].sampling_rate == 16000
     assert "train: 4 utterances" in capsys.readouterr().out
-    next((corpus / "LibriSpeech/dev-a").rglob("*.flac")).write_bytes(b"no audio")
-    assert "dev-a: " in fails(manifests.main, ["--parts", *PARTS], capsys)
+    chapter = corpus / "LibriSpeech/dev-a/21/7"
+    (chapter / "21-7-0001.flac").write_bytes(b"no audio")
+    where = "dev-a/21/7/21-7.trans.txt"
+    assert f"{where}:2: " in fails(manifests.main, ["--parts", *PARTS], capsys)
+    (chapter / "21-7-0001.flac").unlink()
+    missing = "the audio file 21-7-0001.flac is missing; get this part again (stage 0)"
+    assert f"{where}:2: {missing}" in fails(manifests.main, ["--parts", *PARTS], capsys)
+    (chapter / "21-7.trans.txt").write_text("21-7-0000\n")
+    assert f"{where}:1: 21-7-0000 has no transcript" in fails(manifests.main, ["--parts", *PARTS], capsys)
+    (chapter / "21-7.trans.txt").unlink()
+    assert "dev-a: holds no *.trans.txt" in fails(manifests.main, ["--parts", *PARTS], capsys)
