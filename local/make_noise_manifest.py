@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnnt.cli import program
+from rnnt.data.audio import use_soundfile
 from rnnt.data.threads import map_in_threads
 from rnnt.errors import UserError
 from rnnt.files import atomic_path
@@ -43,9 +44,8 @@ def open_file(path, folder):
 def main(argv=None):
     (options,), _ = parse(make_parser(__doc__, NoiseOptions), [NoiseOptions], argv)
     from lhotse import Recording, RecordingSet
-    from lhotse.audio import set_current_audio_backend
 
-    set_current_audio_backend("LibsndfileBackend")  # lhotse's search for one takes longer than reading a header
+    use_soundfile()
     folder = Path(options.noise_dir).resolve()
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:

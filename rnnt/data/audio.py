@@ -8,12 +8,19 @@ from pathlib import Path
 from rnnt.errors import UserError
 
 
+def use_soundfile():
+    """Let lhotse read with soundfile at once: its search for a back-end takes longer than reading a header."""
+    from lhotse.audio import set_current_audio_backend
+
+    set_current_audio_backend("LibsndfileBackend")
+
+
 @functools.cache
 def _set_up_lhotse(tolerance):
     """Let lhotse read at once with soundfile, and refuse audio more than `tolerance` seconds shorter than it should."""
-    from lhotse.audio import set_audio_duration_mismatch_tolerance, set_current_audio_backend
+    from lhotse.audio import set_audio_duration_mismatch_tolerance
 
-    set_current_audio_backend("LibsndfileBackend")  # its search for one takes longer than reading a short file
+    use_soundfile()
     with warnings.catch_warnings():
         # It warns of a small tolerance, but by default fills half a second of truncated files with mirrored audio.
         warnings.simplefilter("ignore", UserWarning)

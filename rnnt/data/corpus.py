@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+from rnnt.data.audio import use_soundfile
 from rnnt.data.scratch import open_scratch
 from rnnt.data.threads import map_in_threads
 from rnnt.data.utterances import check_times, open_recording
@@ -116,9 +117,7 @@ class CorpusBuilder:
         audio_dir: folder for the output of commands, by set; num_threads: threads that open files. Raises `UserError`
         naming the line of unreadable audio, of times outside of it, of a recording that is not there.
         """
-        from lhotse.audio import set_current_audio_backend
-
-        set_current_audio_backend("LibsndfileBackend")  # lhotse's search for one takes longer than reading a header
+        use_soundfile()
         (total,) = self._one("SELECT COUNT(*) FROM recording WHERE item IS NULL")
         rows = self.database.execute("SELECT rowid, name, id, audio, place FROM recording WHERE item IS NULL")
 

@@ -1,6 +1,7 @@
 """Kaldi data directories: wav.scp, segments, text, utt2spk, spk2utt."""
 
 import shlex
+import sqlite3
 from pathlib import Path
 
 from rnnt.data.utterances import Spoken, parse_seconds, read_lines, resolve
@@ -52,10 +53,12 @@ class _Tables:
         path, empty = self._folder / name, True
         for where, line in read_lines(path):
             key, *rest = line.split(maxsplit=1)
-            if self.find(name, key):
-                raise UserError(f"{where}: {key} is already in {self.find(name, key)[0]}; each key stands in one line")
             value = parse(where, key, rest[0].strip() if rest else "")
-            self._database.execute("INSERT INTO kaldi VALUES (?, ?, ?, ?)", (name, key, where, value))
+            try:
+                self._database.execute("INSERT INTO kaldi VALUES (?, ?, ?, ?)", (name, key, where, value))
+            except sqlite3.IntegrityError:
+                there, _ = self.find(name, key)
+                raise UserError(f"{where}: {key} is already in {there}; each key stands in one line") from None
             empty = False
         if empty and name != "utt2spk":
             raise UserError(f"{path}: the file is empty")

@@ -21,13 +21,14 @@ from rnnt.files import atomic_path
 def count_lines(path):
     """The number of lines of a .jsonl or .jsonl.gz manifest; None where it is broken, which `read_items` then tells."""
     try:
-        with _open(path) as file:
+        with open_lines(path) as file:
             return sum(1 for _ in file)
     except (OSError, EOFError, zlib.error):
         return None
 
 
-def _open(path):
+def open_lines(path):
+    """A .jsonl or .jsonl.gz file, open for reading bytes."""
     return gzip.open(path) if Path(path).suffix == ".gz" else open(path, "rb")
 
 
@@ -41,7 +42,7 @@ def read_items(path, stage, parse=None):
     if not path.is_file():
         raise UserError(f"{path}: no such manifest; stage {stage} makes it")
     try:
-        with _open(path) as file:
+        with open_lines(path) as file:
             for line in file:
                 item = json.loads(line)
                 yield line, parse(item) if parse else item

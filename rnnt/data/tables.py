@@ -1,10 +1,10 @@
 """Corpora in one file: tab-separated values with a header, JSON lines, and lhotse's own manifests."""
 
-import gzip
 import json
 import zlib
 from pathlib import Path
 
+from rnnt.data.manifest import open_lines
 from rnnt.data.utterances import Spoken, parse_seconds, read_lines, resolve
 from rnnt.errors import UserError
 
@@ -97,7 +97,7 @@ def _note_audio(audio, database):
 def first_object(path):
     """The first JSON object of a file of JSON lines, compressed or not."""
     try:
-        with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8") as file:
+        with open_lines(path) as file:
             value = json.loads(file.readline())
     except (OSError, EOFError, ValueError) as error:
         raise UserError(f"{path}: its first line is no JSON object ({error})") from None
@@ -164,7 +164,7 @@ def _lhotse_items(path, kind):
 
 def _lines_of(path):
     try:
-        with (gzip.open if str(path).endswith(".gz") else open)(path, "rb") as file:
+        with open_lines(path) as file:
             yield from file
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: can't be read ({error})") from None

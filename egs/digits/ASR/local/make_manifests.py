@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnnt.cli import program
-from rnnt.data.audio import write_audio
+from rnnt.data.audio import use_soundfile, write_audio
 from rnnt.errors import UserError
 from rnnt.files import atomic_folder, atomic_path, read_json
 from rnnt.options import make_parser, option, parse
@@ -193,9 +193,8 @@ def write_set(name, plans, recordings, options):
 @program
 def main(argv=None):
     (options,), _ = parse(make_parser(__doc__, ManifestOptions), [ManifestOptions], argv)
-    from lhotse.audio import set_current_audio_backend
 
-    set_current_audio_backend("LibsndfileBackend")  # lhotse's search for one takes longer than reading such short files
+    use_soundfile()
     source = read_json(Path(options.corpus) / "source.json")
     folder = Path(source["path"])
     recordings, faults = read_recordings(folder)

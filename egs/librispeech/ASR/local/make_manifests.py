@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnnt.cli import program
-from rnnt.data.audio import problem_of
+from rnnt.data.audio import problem_of, use_soundfile
 from rnnt.data.threads import map_in_threads
 from rnnt.data.utterances import read_lines
 from rnnt.errors import UserError
@@ -50,11 +50,10 @@ def open_utterance(folder, where, line):
 @program
 def main(argv=None):
     (options,), _ = parse(make_parser(__doc__, ManifestOptions), [ManifestOptions], argv)
-    from lhotse.audio import set_current_audio_backend
 
     from rnnt.data.corpus import build_corpus
 
-    set_current_audio_backend("LibsndfileBackend")  # lhotse's search for one takes longer than reading a header
+    use_soundfile()
     folder = Path(read_json(Path(options.corpus) / "source.json")["path"])
     with build_corpus(options.out) as builder:
         for part in [part for value in options.parts for part in value.split()]:
