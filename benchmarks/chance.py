@@ -32,7 +32,7 @@ class ChanceConfig:
     train_set: str = option("train", "set that is trained on")
     test_set: str = option("test", "set that is scored")
     shuffled: str = option("data/cuts-shuffled", "folder for the manifests with shuffled transcripts")
-    seed: int = option(0, "seed of the shuffling")
+    seed: int = option(0, "seed of the shuffling", minimum=0)
 
 
 def read_cuts(path):

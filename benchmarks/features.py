@@ -2,9 +2,9 @@
 
     python benchmarks/features.py --manifest-dir egs/librispeech/ASR/data/manifests --sets train dev-mini test-mini
 
-Ours are the splits of local/compute_fbank.py, started at the same time; lhotse's are its `num_jobs`. Both write lilcom
+rnnt: the splits of local/compute_fbank.py, started at the same time; lhotse: its `num_jobs`. Both write lilcom
 archives of the same features and are timed as whole processes, start included. The rounds of the variants take turns.
-With several cores, one process of lhotse has as many threads, one of ours two. Where CPU seconds are fewer than wall
+With several cores, one process of lhotse has as many threads, one of rnnt two. Where CPU seconds are fewer than wall
 seconds, the machine was busy with something else.
 """
 
@@ -22,9 +22,9 @@ from pathlib import Path
 from memory import repeat
 
 from rnnt.cli import program
-from rnnt.data.corpus import manifest_paths
 from rnnt.data.manifest import read_items
 from rnnt.options import make_parser, option, parse
+from rnnt.prepare.corpus import manifest_paths
 
 FBANK = Path(__file__).resolve().parents[1] / "local" / "compute_fbank.py"
 HOURS = 960
@@ -51,10 +51,10 @@ if __name__ == "__main__":
 class BenchmarkOptions:
     """Benchmark."""
 
-    sets: list[str] = option(help="names of the sets")
+    sets: list[str] = option(help="names of the sets", nonempty=True)
     manifest_dir: str = option("data/manifests", "folder of the manifests (stage 1)")
-    repeat: int = option(1, "copies of each utterance, under new ids: the start of the programs weighs less")
-    rounds: int = option(3, "repetitions; medians are printed")
+    repeat: int = option(1, "copies of each utterance, under new ids: the start of the programs weighs less", minimum=1)
+    rounds: int = option(3, "repetitions; medians are printed", minimum=1)
     skip_lhotse_jobs: bool = option(False, "leave out lhotse with two jobs, which may be very slow")
 
 
@@ -70,7 +70,7 @@ def start(command, cores):
     return subprocess.Popen(command, preexec_fn=lambda: os.sched_setaffinity(0, mine), **quiet)
 
 
-def ours(options, manifests, out, jobs, cores):
+def rnnt(options, manifests, out, jobs, cores):
     """Plan, splits and merge."""
     command = [sys.executable, FBANK, "--manifest-dir", manifests, "--out", out, "--sets", *options.sets]
     if jobs == 1:
@@ -119,7 +119,7 @@ def main(argv=None):
     variants = {
         f"{function.__name__}, {jobs} job{'s' * (jobs > 1)}, {cores} core{'s' * (cores > 1)}": (function, jobs, cores)
         for jobs, cores in ((1, 1), (1, 2), (2, 2))
-        for function in (lhotse, ours)
+        for function in (lhotse, rnnt)
         if not (options.skip_lhotse_jobs and function is lhotse and jobs > 1)
     }
     times = {name: [] for name in variants}
@@ -129,9 +129,9 @@ def main(argv=None):
             for name, (function, *size) in variants.items():
                 times[name].append(measure(function, options, manifests, *size))
     medians = {name: [statistics.median(column) for column in zip(*rows)] for name, rows in times.items()}
-    one = medians["ours, 1 job, 1 core"][0]
+    one = medians["rnnt, 1 job, 1 core"][0]
     print(f"{hours:.2f} h of audio, medians of {options.rounds} rounds")
-    print(f"{'':23s} {'seconds':>8s} {'CPU':>7s} {'times ours, 1 core':>18s} {f'hours for {HOURS} h':>16s}")
+    print(f"{'':23s} {'seconds':>8s} {'CPU':>7s} {'times rnnt, 1 core':>18s} {f'hours for {HOURS} h':>16s}")
     for name, (wall, cpu) in medians.items():
         print(f"{name:23s} {wall:8.1f} {cpu:7.1f} {wall / one:17.2f}x {wall * HOURS / hours / 3600:16.2f}")
 

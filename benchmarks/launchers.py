@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -21,26 +22,30 @@ UTILS = Path(__file__).parents[1] / "utils"
 JOBS = 100
 
 
-def launcher(name, folder, *options):
-    command = [sys.executable, UTILS / name, *options, f"JOB=1:{JOBS}", "log/x.JOB.log", "true"]
+def launcher(name: str, folder: str, *options: str) -> None:
+    """Run the jobs by the launcher `name`."""
+    command = [sys.executable, str(UTILS / name), *options, f"JOB=1:{JOBS}", "log/x.JOB.log", "true"]
     subprocess.run(command, cwd=folder, check=True)
 
 
-def one_after_the_other(folder):
+def one_after_the_other(folder: str) -> None:
+    """Run the jobs without a launcher."""
     for _ in range(JOBS):
         subprocess.run(["bash", "-c", "true"], cwd=folder, check=True)
 
 
-def plain_sbatch(folder):
-    """The same array with the same output files, without a launcher."""
+def plain_sbatch(folder: str) -> None:
+    """Submit the same array with the same output files, without a launcher, and wait for its end."""
     command = ["sbatch", "--parsable", f"--array=1-{JOBS}", "-o", "x.%a.log", "--wrap", "true"]
     job = subprocess.check_output(command, cwd=folder, text=True).strip()
     while subprocess.check_output(["squeue", "-h", "-j", job, "-t", "PD,R,CG"], text=True).strip():
         time.sleep(0.1)
 
 
-def measure(name, function, repetitions):
-    wall, cpu = [], []
+def measure(name: str, function: Callable[[str], None], repetitions: int) -> None:
+    """Print a row of the table."""
+    wall: list[float] = []
+    cpu: list[float] = []
     for _ in range(repetitions):
         with tempfile.TemporaryDirectory() as folder:
             before = os.times()
@@ -51,7 +56,7 @@ def measure(name, function, repetitions):
     print(f"{name:40s} {median(wall):6.2f} {min(wall):6.2f} - {max(wall):5.2f} {median(cpu):6.2f}")
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slurm", action="store_true", help="measure slurm.pl instead of run.pl")
     parser.add_argument("--repetitions", type=int, default=5)

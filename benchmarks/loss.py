@@ -1,10 +1,11 @@
 """Measures the transducer losses: prints step times and peak memory beside k2's and beside the bare matrix products.
 
-    python benchmarks/loss.py [--threads N] [--vocab 500 5000] [--device cpu|cuda] [--compile] [--full]
+    python benchmarks/loss.py [--threads N] [--vocab 500 5000] [--device cpu|cuda] [--compile] [--full] [--tdt]
 
 One step is: simple projections, smoothed loss, ranges, joiner projections, joiner, pruned loss; forward and backward.
 With --compile also the same step with the formulas as they are written, all logits and torch.compile, but for the
-recursion; with --full also the full-sum loss, beside torchaudio's. On CUDA both are measured in any case.
+recursion; with --full also the full-sum loss, beside torchaudio's; with --tdt the loss of tokens and durations, beside
+the full-sum loss.
 All variants run in turn in each round, so that a ratio compares neighbours in time; the table shows medians of times
 and of ratios. Memory is what joiner and pruned loss hold at most beyond their inputs and all gradients of these.
 k2 is measured where it imports (PYTHONPATH may name one that was built elsewhere).
@@ -22,10 +23,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-import rnnt.loss as ours
+import rnnt.loss as losses
 
 # torch 2.8 writes C++ that does not compile where it checks an index in vectors.
 NO_ASSERTS = {"assert_indirect_indexing": False}
+DURATIONS = (0, 1, 2, 3, 4)
 
 
 class Setting:
@@ -47,13 +49,14 @@ class Setting:
         )
         self.simple_am, self.simple_lm = (self._linear(D, vocab) for _ in range(2))
         self.joint_am, self.joint_lm, self.output = self._linear(D, D), self._linear(D, D), self._linear(D, vocab)
+        self.duration_output = self._linear(D, len(DURATIONS))
 
     def _linear(self, inputs: int, outputs: int) -> nn.Linear:
         return nn.Linear(inputs, outputs).to(self.device, self.dtype)
 
     @property
     def leaves(self) -> list[Tensor]:
-        layers = (self.simple_am, self.simple_lm, self.joint_am, self.joint_lm, self.output)
+        layers = (self.simple_am, self.simple_lm, self.joint_am, self.joint_lm, self.output, self.duration_output)
         return [self.enc_BTD, self.pred_BUD, *(p for layer in layers for p in layer.parameters())]
 
     def clear(self) -> None:
@@ -61,21 +64,21 @@ class Setting:
             leaf.grad = None
 
 
-def ours_project(layer: nn.Linear, x: Tensor) -> Tensor:
-    return ours.projection(x, layer.weight, layer.bias)
+def project(layer: nn.Linear, x: Tensor) -> Tensor:
+    return losses.projection(x, layer.weight, layer.bias)
 
 
-def ours_simple(x: Setting, backend: str):
-    am, lm = ours_project(x.simple_am, x.enc_BTD), ours_project(x.simple_lm, x.pred_BUD)
-    loss_B, px_grad, py_grad = ours.smoothed_loss(
+def rnnt_simple(x: Setting, backend: str):
+    am, lm = project(x.simple_am, x.enc_BTD), project(x.simple_lm, x.pred_BUD)
+    loss_B, px_grad, py_grad = losses.smoothed_loss(
         am, lm, x.symbols_BS, x.x_len_B, x.y_len_B, blank_id=0, lm_only_scale=0.25, am_only_scale=0.0, backend=backend
     )
-    return loss_B.sum(), ours.prune_ranges(px_grad, py_grad, x.x_len_B, x.y_len_B, x.prune_range, "regular")
+    return loss_B.sum(), losses.prune_ranges(px_grad, py_grad, x.x_len_B, x.y_len_B, x.prune_range, "regular")
 
 
-def ours_pruned(x: Setting, enc, pred, ranges, backend: str):
+def rnnt_pruned(x: Setting, enc, pred, ranges, backend: str):
     args = (x.output.weight, x.output.bias, x.symbols_BS, ranges, x.x_len_B, x.y_len_B)
-    return ours.pruned_joiner_loss(enc, pred, *args, blank_id=0, backend=backend)[0].sum()
+    return losses.pruned_joiner_loss(enc, pred, *args, blank_id=0, backend=backend)[0].sum()
 
 
 def k2_simple(x: Setting, k2):
@@ -93,11 +96,11 @@ def k2_pruned(x: Setting, enc, pred, ranges, k2):
     return k2.rnnt_loss_pruned(logits, x.symbols_BS, ranges, 0, x.boundary, reduction="sum")
 
 
-def ours_step(x: Setting) -> None:
-    """A whole training step of both losses."""
-    simple_loss, ranges = ours_simple(x, "auto")
-    enc, pred = ours_project(x.joint_am, x.enc_BTD), ours_project(x.joint_lm, x.pred_BUD)
-    (0.5 * simple_loss + ours_pruned(x, enc, pred, ranges, "auto")).backward()
+def rnnt_step(x: Setting) -> None:
+    """A complete training step of both losses."""
+    simple_loss, ranges = rnnt_simple(x, "auto")
+    enc, pred = project(x.joint_am, x.enc_BTD), project(x.joint_lm, x.pred_BUD)
+    (0.5 * simple_loss + rnnt_pruned(x, enc, pred, ranges, "auto")).backward()
 
 
 def k2_step(x: Setting, k2) -> None:
@@ -111,21 +114,29 @@ def formulas_step(x: Setting) -> None:
     """The same as the formulas are written: what there is for torch.compile to make faster."""
     am, lm = x.simple_am(x.enc_BTD), x.simple_lm(x.pred_BUD)
     args = (x.symbols_BS, 0, 0.25, 0.0, x.boundary)
-    px, py = ours.get_rnnt_logprobs_smoothed(lm.float(), am.float(), *args)
-    simple_B, grads = ours.mutual_information_recursion(px, py, x.boundary, return_grad=True)
-    ranges = ours.get_rnnt_prune_ranges(*grads, x.boundary, x.prune_range)
-    enc, pred = ours.do_rnnt_pruning(x.joint_am(x.enc_BTD), x.joint_lm(x.pred_BUD), ranges)
+    px, py = losses.get_rnnt_logprobs_smoothed(lm.float(), am.float(), *args)
+    simple_B, grads = losses.mutual_information_recursion(px, py, x.boundary, return_grad=True)
+    ranges = losses.get_rnnt_prune_ranges(*grads, x.boundary, x.prune_range)
+    enc, pred = losses.do_rnnt_pruning(x.joint_am(x.enc_BTD), x.joint_lm(x.pred_BUD), ranges)
     logits = x.output(torch.tanh(enc + pred)).float()
-    px, py = ours.get_rnnt_logprobs_pruned(logits, x.symbols_BS, ranges, 0, x.boundary)
-    pruned_B = ours.mutual_information_recursion(px, py, x.boundary)
+    px, py = losses.get_rnnt_logprobs_pruned(logits, x.symbols_BS, ranges, 0, x.boundary)
+    pruned_B = losses.mutual_information_recursion(px, py, x.boundary)
     (-0.5 * simple_B - pruned_B).sum().backward()
 
 
 def full_step(x: Setting, backend: str) -> None:
-    """A whole training step of the full-sum loss."""
+    """A complete training step of the full-sum loss."""
     args = (x.output.weight, x.output.bias, x.symbols_BS, x.x_len_B, x.y_len_B)
-    enc, pred = ours_project(x.joint_am, x.enc_BTD), ours_project(x.joint_lm, x.pred_BUD)
-    ours.full_joiner_loss(enc, pred, *args, blank_id=0, backend=backend)[0].sum().backward()
+    enc, pred = project(x.joint_am, x.enc_BTD), project(x.joint_lm, x.pred_BUD)
+    losses.full_joiner_loss(enc, pred, *args, blank_id=0, backend=backend)[0].sum().backward()
+
+
+def tdt_step(x: Setting) -> None:
+    """A complete training step of the loss of tokens and durations."""
+    layers = (x.output.weight, x.output.bias, x.duration_output.weight, x.duration_output.bias)
+    enc, pred = project(x.joint_am, x.enc_BTD), project(x.joint_lm, x.pred_BUD)
+    args = (*layers, x.symbols_BS, x.x_len_B, x.y_len_B)
+    losses.tdt_joiner_loss(enc, pred, *args, durations=DURATIONS, blank_id=0, sigma=0.02)[0].sum().backward()
 
 
 def torchaudio_step(x: Setting, torchaudio) -> None:
@@ -145,13 +156,13 @@ class Floor:
     def __init__(self, x: Setting, full: bool = False):
         V, D, R = x.vocab, x.enc_BTD.shape[2], x.prune_range
         frames, tokens = (n.shape[0] * n.shape[1] for n in (x.enc_BTD, x.pred_BUD))
-        contexts_B = x.y_len_B + 1
-        rows = int((x.x_len_B * contexts_B).sum()) if full else int(x.x_len_B.sum()) * R
+        states_B = x.y_len_B + 1
+        rows = int((x.x_len_B * states_B).sum()) if full else int(x.x_len_B.sum()) * R
         shapes = [(frames, D, D), (tokens, D, D)]
         if not full:
             shapes += [(frames, D, V), (tokens, D, V)]
-            shapes += [(int(u), V, int(t)) for t, u in zip(x.x_len_B, contexts_B)]
-        tile = 2048
+            shapes += [(int(u), V, int(t)) for t, u in zip(x.x_len_B, states_B)]
+        tile = 2048 if x.device.type == "cpu" else max(2048, 2**24 // V)
         shapes += [(min(tile, rows - start), D, V) for start in range(0, rows, tile)]
         self.shapes = shapes
         largest = max(max(m * k, k * n, m * n) for m, k, n in shapes)
@@ -185,11 +196,11 @@ class PeakMemory:
         release_memory()
         self.before = self.peak = self._resident()
         self.running = True
-        self.thread = threading.Thread(target=self._watch)
+        self.thread = threading.Thread(target=self._heartbeat)
         self.thread.start()
         return self
 
-    def _watch(self) -> None:
+    def _heartbeat(self) -> None:
         while self.running:
             self.peak = max(self.peak, self._resident())
             time.sleep(0.0005)
@@ -226,18 +237,24 @@ def peak_of_pruned(x: Setting, simple, pruned, library) -> float:
     return memory.mb - sum(g.numel() * g.element_size() for g in grads) / 1e6
 
 
-def make_variants(x: Setting, compiled: bool, full: bool, k2, torchaudio) -> dict:
+def make_variants(x: Setting, compiled: bool, full: bool, tdt: bool, k2, torchaudio) -> dict:
     """What is measured, by name."""
-    variants = {"floor": Floor(x), "ours": partial(ours_step, x), "ours by k2's functions": partial(k2_step, x, ours)}
+    variants = {"floor": Floor(x), "rnnt": partial(rnnt_step, x), "rnnt by k2's functions": partial(k2_step, x, losses)}
     if compiled:
         variants["formulas, compiled"] = partial(torch.compile(formulas_step, options=NO_ASSERTS), x)
     if k2:
         variants["k2"] = partial(k2_step, x, k2)
-    if full:
+    if full or tdt:
         variants["floor of full sum"] = Floor(x, full=True)
-        variants["ours, full sum"] = partial(full_step, x, "auto")
-    if torchaudio:
-        variants["torchaudio, full sum"] = partial(torchaudio_step, x, torchaudio)
+        variants["rnnt, full sum"] = partial(full_step, x, "auto")
+    if tdt:
+        variants["rnnt, durations"] = partial(tdt_step, x)
+    if torchaudio and hasattr(torchaudio.functional, "rnnt_loss"):
+        B, T, S = len(x.enc_BTD), x.enc_BTD.shape[1], x.symbols_BS.shape[1]
+        if B * T * (S + 1) * x.vocab >= 2**31:
+            print("torchaudio, full sum: not measured: its kernel addresses fewer than 2^31 logits")
+        else:
+            variants["torchaudio, full sum"] = partial(torchaudio_step, x, torchaudio)
     return variants
 
 
@@ -246,7 +263,9 @@ def drop_failing(x: Setting, variants: dict) -> None:
     for name, run in list(variants.items()):
         try:
             run()
-        except RuntimeError as error:
+            if x.device.type == "cuda":
+                torch.cuda.synchronize()
+        except (RuntimeError, AttributeError, ImportError) as error:
             print(f"{name}: not measured: {type(error).__name__}: {str(error).strip().splitlines()[0]}")
             del variants[name]
         x.clear()
@@ -294,9 +313,10 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=440, help="encoder frames of the longest")
     parser.add_argument("--symbols", type=int, default=104, help="tokens of the longest")
     parser.add_argument("--width", type=int, default=512, help="encoder, predictor and joiner dimension")
-    parser.add_argument("--prune-range", type=int, default=5, help="contexts a frame")
+    parser.add_argument("--prune-range", type=int, default=5, help="states per frame")
     parser.add_argument("--vocab", type=int, nargs="+", default=[500, 5000], help="vocabulary sizes")
     parser.add_argument("--full", action="store_true", help="measure the full-sum loss too, beside torchaudio's")
+    parser.add_argument("--tdt", action="store_true", help="measure the loss of tokens and durations too")
     parser.add_argument("--compile", action="store_true", help="measure the formulas under torch.compile too")
     parser.add_argument(
         "--flush-denormals", action="store_true", help="take float32 denormals as zero, in all variants"
@@ -304,7 +324,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_flush_denormal(args.flush_denormals)  # before torch starts threads, which inherit it
     torch.set_num_threads(args.threads)
-    full, compiled = (wanted or args.device == "cuda" for wanted in (args.full, args.compile))
+    full, compiled = args.full, args.compile
     k2 = import_or_say("k2")
     torchaudio = import_or_say("torchaudio") if full else None
     version = getattr(k2, "__version__", "not measured")
@@ -312,7 +332,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, k2 {version}, {args.device}, {args.threads} threads{denormals}")
     for vocab in args.vocab:
         x = Setting(args, vocab)
-        variants = make_variants(x, compiled, full, k2, torchaudio)
+        variants = make_variants(x, compiled, full, args.tdt, k2, torchaudio)
         drop_failing(x, variants)
         seconds = measure(x, variants, args.rounds)
         peaks = {}
@@ -323,14 +343,15 @@ def main() -> None:
                 peaks[name] = memory.mb
                 x.clear()
         logits_mb = args.batch * args.frames * args.prune_range * vocab * 4 / 1e6
-        joiner = {"ours": peak_of_pruned(x, ours_simple, ours_pruned, "auto")}
+        joiner = {"rnnt": peak_of_pruned(x, rnnt_simple, rnnt_pruned, "auto")}
         if k2:
             joiner["k2"] = peak_of_pruned(x, k2_simple, k2_pruned, k2)
-        print(f"\nV {vocab}: (B,T,R,V) float32 logits are {logits_mb:.0f} MB")
-        print(f"{'':24}{'step, s':>10}{'x floor':>10}{'x ours':>10}{'step peak, MB':>16}{'joiner peak, MB':>18}")
+        complete_mb = args.batch * args.frames * (args.symbols + 1) * vocab * 4 / 1e6
+        print(f"\nV {vocab}: float32 logits are {logits_mb:.0f} MB (B,T,R,V), {complete_mb:.0f} MB (B,T,U,V)")
+        print(f"{'':24}{'step, s':>10}{'x floor':>10}{'x rnnt':>10}{'step peak, MB':>16}{'joiner peak, MB':>18}")
         for name, values in seconds.items():
             peak, pruned_peak = (f"{m[name]:.0f}" if name in m else "" for m in (peaks, joiner))
-            ratios = "".join(f"{ratio(values, seconds[other]):>10.2f}" for other in ("floor", "ours"))
+            ratios = "".join(f"{ratio(values, seconds[other]):>10.2f}" for other in ("floor", "rnnt"))
             print(f"{name:24}{statistics.median(values):>10.3f}{ratios}{peak:>16}{pruned_peak:>18}", flush=True)
 
 

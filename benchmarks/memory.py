@@ -21,9 +21,9 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from rnnt.cli import program
-from rnnt.data.corpus import manifest_paths
 from rnnt.data.manifest import read_items
 from rnnt.options import make_parser, option, parse
+from rnnt.prepare.corpus import manifest_paths
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -32,14 +32,15 @@ import sys, time
 start = time.perf_counter()
 from rnnt.data.config import AugmentConfig
 from rnnt.data.dataset import Batches, PlannedBatches
+from rnnt.data.feature_loader import open_feature_loader
 from rnnt.data.manifest import CutManifest
 from rnnt.data.plan import plan_epoch
 from rnnt.text.tokenizer import Tokenizer
 
 manifest, tokenizer = CutManifest(sys.argv[1]), Tokenizer.load(sys.argv[2])
 plan = plan_epoch(manifest.durations, 200.0, 42, 1)
-augment = AugmentConfig(enable_spec_aug=False)
-batches = iter(Batches(PlannedBatches(manifest, plan, tokenizer, augment), range(len(plan)), 2))
+loader = open_feature_loader(manifest, AugmentConfig(enable_spec_aug=False))
+batches = iter(Batches(PlannedBatches(manifest, plan, loader, tokenizer), range(len(plan)), 2))
 next(batches)
 print(time.perf_counter() - start)
 """
@@ -49,15 +50,15 @@ print(time.perf_counter() - start)
 class MemoryOptions:
     """Benchmark."""
 
-    utterances: int = option(300000, "size of the manifests of all but stage 6")
-    validate_utterances: int = option(20000, "size of the manifest of stage 6, which reads all features")
+    utterances: int = option(300000, "size of the manifests of all but stage 6", minimum=1)
+    validate_utterances: int = option(20000, "size of the manifest of stage 6, which reads all features", minimum=1)
     train_set: str = option("train", "name of the training set")
     bpe_model: str = option("data/lang_bpe_500/bpe.model", "tokenizer")
     data: str = option("data", "folder of the recipe's data")
 
 
 def repeat(source, target, number, fields):
-    """Write `number` lines to `target`: those of `source` again and again, the ids in `fields` made anew."""
+    """Write `number` lines to `target`: those of `source` again and again, with new ids in `fields`."""
     with gzip.open(source, "rt") if source.suffix == ".gz" else open(source) as file:
         items = [json.loads(line) for line in file]
     with gzip.open(target, "wt", compresslevel=1) if target.suffix == ".gz" else open(target, "w") as file:
@@ -158,7 +159,7 @@ def main(argv=None):
         ("stage 7, bigram", stage_7, options.utterances),
         ("training, first batch", first_batch, options.utterances),
     ]
-    print(f"{'':22s} {'utterances':>10s} {'peak, MB':>9s} {'bytes an utterance':>19s} {'seconds':>8s}")
+    print(f"{'':22s} {'utterances':>10s} {'peak, MB':>9s} {'bytes per utterance':>19s} {'seconds':>8s}")
     for title, function, number in rows:
         results = []
         for size in (number // 10, number):

@@ -1,12 +1,12 @@
-"""Utterances a second of the training step of MLPerf's RNN-T, by micro-batch and precision, on synthetic data.
+"""Measure utterances per second of the training step of MLPerf's RNN-T by micro-batch and precision, on synthetic data.
 
     python benchmarks/mlperf_training.py                                      on a GPU
     python benchmarks/mlperf_training.py --device cpu --micro-batches 2 --precisions fp32 --scale 0.2
 
-A step is forward, backward, LAMB and the moving average on one micro-batch of utterances as long as the corpus', dealt
-out by the plan of a training. Batches are in the memory of the device: loading is measured beside it, for one process.
-Evaluation decodes --dev synthetic utterances by greedy search. The weights are untrained, so the bias of blank is set
-to let about one frame in eight have a symbol.
+A step is forward, backward, LAMB and the moving average on one micro-batch of utterances with the lengths of the
+corpus, chosen by the plan of a training. Batches are in the memory of the device: loading is measured separately, for
+one process. Evaluation decodes --dev synthetic utterances by greedy search. The weights are untrained, so the bias of
+blank is set such that about one frame in eight has a token.
 """
 
 import contextlib
@@ -14,9 +14,14 @@ import statistics
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rnnt.cli import program
 from rnnt.options import make_parser, option, parse
+
+if TYPE_CHECKING:
+    from rnnt.data.dataset import Batch
+    from rnnt.train import Options
 
 FOLDER = Path(__file__).parents[1] / "egs/librispeech/ASR/conf/mlperf"
 
@@ -27,23 +32,22 @@ class BenchmarkConfig:
 
     recipe_config: str = option(str(FOLDER / "512.yaml"), "configuration of the training")
     lengths: str = option(str(FOLDER / "synthetic.yaml"), "lengths of the utterances")
-    micro_batches: list[int] = option([64, 128, 256, 512], "utterances in a step")
-    precisions: list[str] = option(["bf16"], "fp32, bf16, fp16")
+    micro_batches: list[int] = option([64, 128, 256, 512], "utterances per step", minimum=1, nonempty=True)
+    precisions: list[str] = option(["bf16"], "fp32, bf16, fp16", nonempty=True)
     device: str = option("cuda", "where to compute", choices=["cpu", "cuda"])
-    steps: int = option(10, "steps that are timed; medians are printed")
-    warm_up: int = option(3, "steps before them")
-    scale: float = option(1.0, "factor on the durations, to try it on a small machine")
-    dev: int = option(2703, "utterances to decode; 0: none")
-    threads: int = option(1, "CPU threads")
+    steps: int = option(10, "steps that are timed; medians are printed", minimum=1)
+    warm_up: int = option(3, "steps before them", minimum=0)
+    scale: float = option(1.0, "factor on the durations, to try it on a small machine", above=0)
+    dev: int = option(2703, "utterances to decode; 0: none", minimum=0)
+    threads: int = option(1, "CPU threads", minimum=1)
     profile: str = option("", "write torch's profile of two steps, a table, to this file")
 
 
-def read_options(config):
-    """The `Options` of train.py of a configuration, with the synthetic data."""
-    from rnnt.train import CLASSES, Options
+def read_options(config: BenchmarkConfig) -> "Options":
+    """The `Options` of a training with the configuration, on synthetic data."""
+    from rnnt.training.config import Options
 
-    objects, _ = parse(make_parser("", *CLASSES), CLASSES, ["--config", config.recipe_config])
-    options = Options(*objects)
+    (options,), _ = parse(make_parser("", Options), [Options], ["--config", config.recipe_config])
     synthetic = replace(options.synthetic, synthetic=config.lengths, synthetic_scale=config.scale)
     return replace(options, synthetic=replace(synthetic, synthetic_dev=max(config.dev, 1)))
 
@@ -51,32 +55,34 @@ def read_options(config):
 class Step:
     """A training step of the recipe, without its loader."""
 
-    def __init__(self, options, precision, device):
+    def __init__(self, options: "Options", precision: str, device: str) -> None:
         import torch
 
-        from rnnt.model.transducer import Transducer
         from rnnt.optim.optimizer import make_optimizer
+        from rnnt.training.run import make_model
         from rnnt.training.state import start_ema
 
         torch.manual_seed(0)
         self.device = torch.device(device)
-        self.model = Transducer(options.model, options.loss).to(device).train()
-        self.optimizer = make_optimizer(self.model, options.optim)
+        self.model = make_model(options.model, options).to(device).train()
+        self.optimizer = make_optimizer(self.model, options.optim.optimizer)
         self.ema = start_ema(self.model, options.train.ema_decay)
         dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
         self.autocast = torch.autocast(device, dtype) if dtype else contextlib.nullcontext()
         self.scaler = torch.amp.GradScaler(device, enabled=precision == "fp16")
 
-    def __call__(self, batch):
+    def __call__(self, batch: "Batch") -> None:
         self.optimizer.zero_grad(set_to_none=True)
+        from rnnt.model.objectives.base import Utterances
+
         with self.autocast:
-            losses = self.model(batch.x_BTF, batch.x_len_B, batch.y_BS, batch.y_len_B)
+            losses = self.model(Utterances(batch.x_BTF, batch.x_len_B, *batch.targets()), 0)
         self.scaler.scale(losses.total / len(batch)).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.ema.update_parameters(self.model)
 
-    def synchronize(self):
+    def synchronize(self) -> None:
         """Wait until the device has done everything."""
         if self.device.type == "cuda":
             import torch
@@ -84,8 +90,22 @@ class Step:
             torch.cuda.synchronize()
 
 
-def load(options, manifests, tokenizer, size, number, device):
-    """The first `number` micro-batches of an epoch on the device, and utterances that one process loads a second."""
+def load(
+    options: "Options", manifests: dict[str, Any], tokenizer: Any, size: int, number: int, device: str
+) -> "tuple[list[Batch], float]":
+    """Load the first micro-batches of an epoch.
+
+    Args:
+        options: options of the training.
+        manifests: synthetic sets by name.
+        tokenizer: that of the sets.
+        size: utterances per micro-batch.
+        number: micro-batches.
+        device: where to put them.
+
+    Returns:
+        The micro-batches, and the utterances per second that one process loads.
+    """
     import numpy as np
 
     from rnnt.data.dataset import PlannedBatches
@@ -94,7 +114,8 @@ def load(options, manifests, tokenizer, size, number, device):
     batch = replace(options.batch, batch_size=size)
     plan = plan_training(batch, manifests["train"].durations, 1, 1)[:number]
     fill_F = np.zeros(options.model.num_features, np.float32)
-    dataset = PlannedBatches(manifests["train"], plan, tokenizer, options.augment, fill_F, 0, 1)
+    loader = manifests["train"].feature_loader(options.augment, fill_F)
+    dataset = PlannedBatches(manifests["train"], plan, loader, tokenizer, 0, 1)
     start = time.perf_counter()
     batches = [dataset[i] for i in range(len(plan))]
     speed = size * len(plan) / (time.perf_counter() - start)
@@ -103,7 +124,7 @@ def load(options, manifests, tokenizer, size, number, device):
     return batches, speed
 
 
-def time_steps(step, batches, warm_up):
+def time_steps(step: Step, batches: "list[Batch]", warm_up: int) -> float:
     """Median of the seconds of the steps after the first `warm_up`."""
     seconds = []
     for batch in batches:
@@ -114,8 +135,8 @@ def time_steps(step, batches, warm_up):
     return statistics.median(seconds[warm_up:])
 
 
-def write_profile(step, batches, path):
-    """A table of the operations of two steps, the longest first."""
+def write_profile(step: Step, batches: "list[Batch]", path: str) -> None:
+    """Write a table of the operations of two steps, the longest first."""
     from torch.profiler import ProfilerActivity, profile
 
     kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if step.device.type == "cuda" else [])
@@ -127,16 +148,16 @@ def write_profile(step, batches, path):
     Path(path).write_text(found.key_averages().table(sort_by=key, row_limit=40))
 
 
-def time_evaluation(step, options, manifest, tokenizer):
-    """Prints seconds and symbols of decoding the dev set; features are loaded before."""
+def time_evaluation(step: Step, options: "Options", manifest: Any, tokenizer: Any) -> None:
+    """Print seconds and tokens of decoding the dev set; features are loaded before."""
     import torch
 
     from rnnt.data.dataset import open_batches
     from rnnt.model.masking import valid_mask
-    from rnnt.training.evaluate import decode_batches
+    from rnnt.search.batches import decode_batches
 
-    model = step.model.eval()
-    batches = list(open_batches(manifest, options.batch.max_duration))
+    model = step.model.network.eval()
+    batches = list(open_batches(manifest, manifest.feature_loader(), options.batch.max_duration))
     with torch.inference_mode():
         bias_V = model.joiner.output.bias
         h_BTD, h_len_B = model.encode(batches[-1].x_BTF.to(step.device), batches[-1].x_len_B)
@@ -151,24 +172,25 @@ def time_evaluation(step, options, manifest, tokenizer):
     step.synchronize()
     start = time.perf_counter()
     with step.autocast:
-        decoded = list(decode_batches(model, batches, tokenizer, options.search, step.device))
+        decoded = list(decode_batches(model, batches, options.search, step.device))
     step.synchronize()
     seconds = time.perf_counter() - start
     rate = sum(len(best.tokens) for _, nbest, _ in decoded for [best] in nbest) / manifest.durations.sum()
-    print(f"evaluation: {len(manifest)} utterances in {seconds:.2f} s, {rate:.1f} symbols a second of speech")
+    print(f"evaluation: {len(manifest)} utterances in {seconds:.2f} s, {rate:.1f} tokens per second of speech")
 
 
 @program
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     """Print the table."""
     (config,), _ = parse(make_parser(__doc__, BenchmarkConfig), [BenchmarkConfig], argv)
     import torch
 
-    from rnnt.training.sources import open_sources
+    from rnnt.training.data import load_training_data
 
     torch.set_num_threads(config.threads)
     options = read_options(config)
-    sources = open_sources(options)
+    sources = load_training_data(options)
+    manifests = {"train": sources.train, **sources.dev}
     name = torch.cuda.get_device_name() if config.device == "cuda" else f"CPU, {config.threads} thread(s)"
     print(f"{name}, torch {torch.__version__}, medians of {config.steps} steps, durations x {config.scale:g}")
     print(f"{'precision':>9} {'micro-batch':>11} {'ms/step':>9} {'utt/s':>9} {'loader utt/s':>12} {'memory, GB':>10}")
@@ -176,7 +198,7 @@ def main(argv=None):
         for size in config.micro_batches:
             step = Step(options, precision, config.device)
             batches, loaded = load(
-                options, sources.manifests, sources.tokenizer, size, config.warm_up + config.steps, config.device
+                options, manifests, sources.tokenizer, size, config.warm_up + config.steps, config.device
             )
             if config.device == "cuda":
                 torch.cuda.reset_peak_memory_stats()
@@ -189,7 +211,7 @@ def main(argv=None):
     if config.profile:
         write_profile(step, batches, config.profile)
     if config.dev:
-        time_evaluation(step, options, sources.manifests["dev"], sources.tokenizer)
+        time_evaluation(step, options, manifests["dev"], sources.tokenizer)
 
 
 if __name__ == "__main__":

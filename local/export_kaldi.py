@@ -4,37 +4,36 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnnt.cli import program
-from rnnt.errors import UserError
+from rnnt.errors import counted
 from rnnt.options import make_parser, option, parse
+from rnnt.prepare.config import SetOptions, resolve_sets
+from rnnt.prepare.corpus import manifest_paths
 
 
 @dataclass(frozen=True)
-class ExportOptions:
+class ExportOptions(SetOptions):
     """Export."""
 
-    sets: list[str] = option(help="names of the sets")
     manifest_dir: str = option("data/manifests", "folder of the manifests (stage 1)")
     out: str = option("data/kaldi", "folder of the Kaldi data directories")
-    pipes: bool = option(True, "name audio that is no WAV by a command of ffmpeg, for Kaldi's programs read WAV only")
+    pipes: bool = option(True, "name audio that is not WAV by a command of ffmpeg, for Kaldi's programs read WAV only")
 
 
 @program
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     (options,), _ = parse(make_parser(__doc__, ExportOptions), [ExportOptions], argv)
-    from lhotse import RecordingSet, SupervisionSet
+    from lhotse import Recording, SupervisionSegment
 
-    from rnnt.data.corpus import manifest_paths
-    from rnnt.data.kaldi import write_folder
+    from rnnt.data.manifest import read_items
+    from rnnt.prepare.kaldi import write_data_dir
 
-    for name in [word for value in options.sets for word in value.split()]:
+    for name in resolve_sets(options, options.manifest_dir):
         paths = manifest_paths(options.manifest_dir, name)
-        for path in paths:
-            if not path.is_file():
-                raise UserError(f"{path}: no such manifest; stage 1 makes it")
-        recordings, supervisions = RecordingSet.from_file(paths[0]), SupervisionSet.from_file(paths[1])
+        recordings = [item for _, item in read_items(paths[0], 1, Recording.from_dict)]
+        supervisions = [item for _, item in read_items(paths[1], 1, SupervisionSegment.from_dict)]
         folder = Path(options.out) / name
-        write_folder(folder, list(recordings), list(supervisions), options.pipes)
-        print(f"{folder}: {len(supervisions)} utterances")
+        write_data_dir(folder, recordings, supervisions, options.pipes)
+        print(f"{folder}: {counted(len(supervisions), 'utterance')}")
 
 
 if __name__ == "__main__":

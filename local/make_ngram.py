@@ -1,16 +1,21 @@
-"""Stage 7: n-gram models over the tokens of a BPE model, from the transcripts of the training set.
+"""Stage 7: n-gram models over the tokens of a BPE model, from the transcripts of the training set or another text.
 
-Reads LANG_DIR/bpe.model and LANG_DIR/transcript_words.txt (stage 5), writes LANG_DIR/<order>gram.arpa. Modified
-Kneser-Ney smoothing. `<s>` and `</s>` stand for the ends of an utterance.
+Reads LANG_DIR/bpe.model and LANG_DIR/transcript_words.txt (stage 5), writes LANG_DIR/<order>gram.arpa. With --text FILE
+the text is that of FILE, one sentence per line, and the model is LANG_DIR/<FILE>-<order>gram.arpa. With --unit word it
+is over words, for --word-lm, and named word-<order>gram.arpa. Modified Kneser-Ney smoothing. `<s>` and `</s>` stand for
+the ends of a sentence. All counts are held in memory.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from rnnt.cli import program
-from rnnt.errors import UserError
+from rnnt.errors import UserError, counted
 from rnnt.options import make_parser, option, parse
+from rnnt.prepare.config import ngram_orders
 from rnnt.progress import progress
+from rnnt.text.lines import read_lines
 
 
 @dataclass(frozen=True)
@@ -18,40 +23,50 @@ class NgramOptions:
     """Token n-gram."""
 
     lang_dir: str = option(help="folder of the BPE model and the transcripts (stage 5)")
-    order: list[int] = option([2], "orders in tokens; a model each")
+    text: str = option("", "text, .gz or plain, instead of the transcripts, one sentence per line written as they are")
+    out: str = option("", "folder of the models (default: --lang-dir)")
+    unit: str = option("token", "unit of the n-grams", choices=["token", "word"])
+    order: list[int] = ngram_orders()
 
-    def __post_init__(self):
-        if not self.order or any(not 1 <= n <= 5 for n in self.order):
-            raise ValueError("--order needs numbers from 1 to 5")
 
-
-def read_sentences(path, split):
+def read_sentences(path: Path, split: Callable[[str], list[str]]) -> Iterator[list[str]]:
     """Yield `split(line)` of the lines that are not blank: nothing of the text is held in memory."""
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            if line.strip():
-                yield split(line.strip())
+    for _, line in read_lines(path):
+        yield split(line.strip())
 
 
 @program
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     (options,), _ = parse(make_parser(__doc__, NgramOptions), [NgramOptions], argv)
     from rnnt.text.ngram import estimate, write_arpa
     from rnnt.text.tokenizer import BLANK, SOS_EOS, Tokenizer
 
     folder = Path(options.lang_dir)
     tokenizer = Tokenizer.load(folder)
-    transcripts = folder / "transcript_words.txt"
-    if not transcripts.is_file():
-        raise UserError(f"{transcripts}: no such file; stage 5 makes it")
-    number = sum(1 for _ in read_sentences(transcripts, str.split))
-    vocabulary = [piece for piece in tokenizer.pieces if piece not in (BLANK, SOS_EOS)]  # which no text holds
+    source, remedy = folder / "transcript_words.txt", "run stage 5 again"
+    prefix = ""
+    if options.text:
+        source, remedy = Path(options.text), "give another --text"
+        prefix = f"{source.name.removesuffix('.gz').removesuffix('.txt')}-"
+    if not source.is_file():
+        raise UserError(f"{source}: no such file; {remedy}")
+    number = sum(1 for _ in read_sentences(source, str.split))
+    if not number:
+        raise UserError(f"{source}: the file holds no text; {remedy}")
+    of_words = options.unit == "word"
+    prefix += "word-" * of_words
+    # No text holds the two that are left out.
+    vocabulary = [] if of_words else [token for token in tokenizer.tokens if token not in (BLANK, SOS_EOS)]
+
+    def tokens_of(text: str) -> list[str]:
+        return [tokenizer.tokens[i] for i in tokenizer.encode(text)]
+
     for order in options.order:
-        out = folder / f"{order}gram.arpa"
-        sentences = read_sentences(transcripts, lambda text: [tokenizer.pieces[i] for i in tokenizer.encode(text)])
-        model = estimate(progress(sentences, number, f"{order}-gram", "utt"), order, vocabulary)
+        out = Path(options.out or folder) / f"{prefix}{order}gram.arpa"
+        sentences = read_sentences(source, str.split if of_words else tokens_of)
+        model = estimate(progress(sentences, number, f"{order}-gram", "line"), order, vocabulary)
         write_arpa(model, out)
-        print(f"{out}: {len(model.entries)} n-grams up to order {order} from {number} transcripts")
+        print(f"{out}: {len(model.entries)} n-grams up to order {order} from {counted(number, 'line')} of text")
 
 
 if __name__ == "__main__":

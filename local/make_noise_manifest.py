@@ -1,21 +1,23 @@
 """Stage 2: the manifest of a folder of recordings without transcripts, such as noise or music.
 
-Takes all audio files below NOISE_DIR, in any format that soundfile reads. Writes OUT/noise_recordings.jsonl.gz. Files
-that can't be read are reported and left out.
+Takes all audio files below NOISE_DIR, in any format that is read elsewhere. Writes OUT/noise_recordings.jsonl.gz. Each
+file is read to its end: what is truncated, damaged, has several channels or samples that are no numbers is reported and
+left out, for training may read any part of it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rnnt.cli import program
-from rnnt.data.audio import use_soundfile
-from rnnt.data.threads import map_in_threads
+from rnnt.data.sound import audio_files
 from rnnt.errors import UserError
 from rnnt.files import atomic_path
 from rnnt.options import make_parser, option, parse
+from rnnt.prepare.corpus import manifest_paths
+from rnnt.prepare.threads import map_in_threads
 from rnnt.progress import progress
-
-SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".au", ".sph"}
 
 
 @dataclass(frozen=True)
@@ -24,41 +26,53 @@ class NoiseOptions:
 
     noise_dir: str = option(help="folder of the recordings")
     out: str = option("data/noise_manifests", "folder of the manifest")
-    nj: int = option(1, "threads that read the headers of the audio files")
+    nj: int = option(1, "threads that read the audio files", minimum=1, maximum=1024)
 
 
-def open_file(path, folder):
-    """The lhotse `Recording` of a file, named by its path below `folder`; or what is wrong with it."""
-    from lhotse import Recording
+def open_file(path: Path, name: str) -> Any:
+    """The lhotse `Recording` of a file that was read to its end, or the `UserError` that says what is wrong with it."""
+    from rnnt.prepare.records import open_audio, recording_of, utf8_path
 
-    from rnnt.data.audio import problem_of
-
-    name = "-".join(path.relative_to(folder).with_suffix("").parts)
     try:
-        return Recording.from_file(path, recording_id=name)
-    except Exception as error:  # lhotse and the audio libraries raise many kinds
-        return problem_of(error)
+        utf8_path(path, "noise")
+        with open_audio(path, str(path)) as file:
+            recording = recording_of(file, name, path)
+            for _ in file.blocks():
+                pass
+            return recording
+    except UserError as error:
+        return error
+
+
+def free_names(names: Iterable[str]) -> list[str]:
+    """The names, those that were there before followed by a number."""
+    taken: dict[str, None] = {}
+    for stem in names:
+        name, number = stem, 1
+        while name in taken:
+            name, number = f"{stem}-{number}", number + 1
+        taken[name] = None
+    return list(taken)
 
 
 @program
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     (options,), _ = parse(make_parser(__doc__, NoiseOptions), [NoiseOptions], argv)
-    from lhotse import Recording, RecordingSet
+    from lhotse import RecordingSet
 
-    use_soundfile()
     folder = Path(options.noise_dir).resolve()
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise UserError(f"{options.noise_dir}: no audio files ({' '.join(sorted(SUFFIXES))}) in this folder")
-    opened = map_in_threads(lambda path: open_file(path, folder), paths, options.nj)
-    opened = list(progress(opened, total=len(paths), what="noise", unit="file"))
-    recordings = [item for item in opened if isinstance(item, Recording) and item.num_samples]
-    for path, item in zip(paths, opened):
-        if not isinstance(item, Recording):
-            print(f"warning: {path}: {item}; left out")
+    paths = audio_files(folder)
+    names = free_names("-".join(path.relative_to(folder).with_suffix("").parts) for path in paths)
+    opened = map_in_threads(lambda work: open_file(*work), zip(paths, names), options.nj)
+    recordings = []
+    for item in progress(opened, total=len(paths), what="noise", unit="file"):
+        if isinstance(item, UserError):
+            print(f"warning: {item}; left out")
+        else:
+            recordings.append(item)
     if not recordings:
         raise UserError(f"{options.noise_dir}: none of {len(paths)} audio files can be read; see the warnings")
-    with atomic_path(Path(options.out) / "noise_recordings.jsonl.gz") as temporary:
+    with atomic_path(manifest_paths(options.out, "noise")[0]) as temporary:
         RecordingSet.from_recordings(recordings).to_file(temporary)
     hours = sum(recording.duration for recording in recordings) / 3600
     print(f"noise: {len(recordings)} of {len(paths)} recordings, {hours:.2f} hours")

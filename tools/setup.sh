@@ -1,11 +1,17 @@
 #!/usr/bin/env bash
-# Builds the environment of the toolkit, or mends it; does nothing where it is ready.  tools/setup.sh --help
+# Builds the environment of the toolkit, or completes it; does nothing where it is ready.  tools/setup.sh --help
 set -euo pipefail
-tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# Without links: pip writes these paths into programs.
+tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 root=$(dirname "$tools")
 venv=${RNNT_VENV:-$tools/venv}
 own=true
 [ -z "${RNNT_VENV-}" ] || [ "$RNNT_VENV" = "$tools/venv" ] || own=false
+# A link leads to the environment of another checkout.
+if [ -L "$venv" ]; then
+  own=false
+  venv=$(readlink -f "$venv")
+fi
 ready=$venv/rnnt-ready
 unfinished=$venv/rnnt-unfinished
 log=$tools/cache/setup.log
@@ -23,15 +29,18 @@ for argument in "$@"; do
       cat <<TEXT
 Usage: tools/setup.sh [--build-kaldifeat]
 
-Makes a virtual environment in tools/venv with pinned, known-good packages (7 GB, 2 to 3 minutes; 1 GB where torch's
-CPU index answers), and the project in it. Then it tries the wheels of k2 and kaldifeat, which are optional. Run again,
-it does nothing, or mends what was cut short.
+Makes a virtual environment in tools/venv with pinned, known-good packages
+(7 GB, 2 to 3 minutes; 1 GB where torch's CPU index answers), and the project in
+it. Then it tries the wheels of k2 and kaldifeat, which are optional. Run again,
+it does nothing, or completes what was cut short.
 
-  --build-kaldifeat   compile kaldifeat where no wheel is found (about 4 minutes; the wheel is kept in tools/cache)
+  --build-kaldifeat   compile kaldifeat where no wheel is found (4 minutes; the
+                      wheel is kept in tools/cache)
 
-  RNNT_VENV=DIR       use this existing environment; only what is missing is installed, nothing else changed
-  PYTHON=PROGRAM      the Python to make the environment with (default: the first of python3, python3.12, ... that is
-                      3.10 to 3.13)
+  RNNT_VENV=DIR       use this existing environment, as other checkouts may;
+                      only what is missing is installed
+  PYTHON=PROGRAM      the Python to make the environment with (default: the
+                      first of python3, python3.12, ... that is 3.10 to 3.13)
 TEXT
       exit 0
       ;;
@@ -48,9 +57,9 @@ fail() {
   exit 1
 }
 
-# What a ready environment was made from.
+# What a ready environment was made from; of a shared one, a line for each state of a checkout that it is good for.
 key() { cat "$root/setup.py" "$tools/constraints.txt" | cksum; }
-is_ready() { [ -x "$venv/bin/python3" ] && [ -f "$ready" ] && [ "$(key)" = "$(cat "$ready")" ]; }
+is_ready() { [ -x "$venv/bin/python3" ] && [ -f "$ready" ] && grep -qxF "$(key)" "$ready"; }
 
 # run_logged MINUTES COMMAND...: output to the log, a line now and then on the terminal. MINUTES bounds the time.
 run_logged() {
@@ -62,7 +71,7 @@ run_logged() {
   # shellcheck disable=SC2064
   trap "kill $job 2>/dev/null || true; exit 130" INT TERM HUP
   while kill -0 $job 2>/dev/null; do
-    sleep 0.5
+    sleep 0.1
     if [ $((SECONDS - shown)) -ge 20 ]; then
       shown=$SECONDS
       say "  $((SECONDS - start)) s: $(tail -n 1 "$log" | cut -c 1-80)"
@@ -125,7 +134,7 @@ require_gb() {
 make_venv() {
   local python
   if [ -d "$venv" ] && ! "$venv/bin/python3" -m pip --version >/dev/null 2>&1; then
-    say "$venv is broken (its Python or pip does not run); it is made anew"
+    say "$venv is broken (its Python or pip does not run); it is made again"
     rm -rf "$venv"
   fi
   [ ! -d "$venv" ] || return 0
@@ -149,6 +158,19 @@ drop_half_installed() {
       rm -rf "$info"
     fi
   done
+}
+
+# has_everything: whether a shared environment has all programs and packages of this checkout. Then pip must not touch
+# it: others may be using it. Which checkout is installed makes no difference, as path.sh puts its own first.
+has_everything() {
+  local program would
+  while read -r program; do
+    [ -x "$(sed -n '1s/^#!//p' "$venv/bin/$program" 2>/dev/null)" ] || return 1
+  done < <(sed -n 's/^ *"\([a-z_.]*\) = rnnt.*/\1/p' "$root/setup.py")
+  would=$("$venv/bin/python3" -m pip install --disable-pip-version-check --dry-run --no-build-isolation \
+    -e "${root}[test,espeak]" 2>>"$log") || return 1
+  would=$(sed -n 's/^Would install //p' <<<"$would")
+  [[ $would != *" "* ]]
 }
 
 has_gpu() { nvidia-smi -L 2>/dev/null | grep -q '^GPU '; }
@@ -254,17 +276,24 @@ if ! is_ready; then
   : >"$log"
   [ ! -d "$venv" ] || say "bringing $venv up to date"
   ! $own || make_venv
+  if ! $own && has_everything; then
+    key >>"$ready"
+    say "ready: $venv has all that this checkout needs"
+    exit 0
+  fi
   if $own; then
     [ ! -e "$unfinished" ] || drop_half_installed
     : >"$unfinished"
   fi
+  kept=$($own || cat "$ready" 2>/dev/null || true)
   rm -f "$ready"
   install_torch
   install_packages
   optional_packages
   "$venv/bin/python3" "$tools/check_env.py" --quiet ||
     fail "the environment is not complete (above); after that, run tools/setup.sh again"
-  key >"$ready.new"
+  printf '%s' "${kept:+$kept$'\n'}" >"$ready.new"
+  key >>"$ready.new"
   mv "$ready.new" "$ready"
   rm -f "$unfinished"
   say "ready: $venv (tools/check_env.py lists what is in it)"

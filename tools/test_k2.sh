@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Tests rnnt/loss against a real k2: in an environment of its own with Python 3.9, torch 1.13.1 and k2 1.23.4, the only
+# Tests rnnt/loss against a real k2: in a separate environment with Python 3.9, torch 1.13.1 and k2 1.23.4, the only
 # wheel of k2 on PyPI. The environment is made once in $RNNT_K2_VENV (default: tools/cache/k2). Where there is no
-# Python 3.9, or the packages cannot be had, it says so in one line and succeeds, unless --required is given.
+# Python 3.9, or the packages cannot be installed, it says so in one line and succeeds, unless --required is given.
 #
 # Usage: tools/test_k2.sh [--required] [pytest options]
 set -euo pipefail

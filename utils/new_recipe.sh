@@ -8,9 +8,10 @@ from=template
 # shellcheck disable=SC2034  # parse_options.sh prints it
 help_message="Usage: utils/new_recipe.sh [--from RECIPE] NAME
 
-Copies the recipe egs/RECIPE/ASR to egs/NAME/ASR, without its data and experiments.
+Copies the recipe egs/RECIPE/ASR to egs/NAME/ASR, without its data and results.
 
-  --from RECIPE   recipe to copy, a folder of egs (default: $from, which knows no corpus)"
+  --from RECIPE   recipe to copy, a folder of egs (default: $from, for any
+                  corpus)"
 
 # shellcheck source=parse_options.sh
 . "$root/utils/parse_options.sh"
@@ -26,7 +27,7 @@ source=$root/egs/$from/ASR
 target=$root/egs/$name/ASR
 [[ $name =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] || fail "$name: a name is letters, digits, '.', '_' and '-'"
 [ -f "$source/run.sh" ] || fail "$source: no such recipe; --from is one of $(cd "$root/egs" && echo *)"
-[ ! -e "$root/egs/$name" ] || fail "$root/egs/$name: already there; choose another name or remove it"
+[ ! -e "$root/egs/$name" ] || fail "$root/egs/$name: already exists; choose another name or remove it"
 
 temporary=$root/egs/.$name.tmp
 trap 'rm -rf "$temporary"' EXIT

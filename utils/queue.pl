@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs jobs on a Grid Engine cluster: queue.pl [options] [JOB=1:N] log-file command... Like Kaldi's; see `launch/`."""
+"""Run jobs on a Grid Engine cluster: queue.pl [options] [JOB=1:N] log-file command... Like Kaldi's; see `launch/`."""
 
 import sys
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs jobs on this machine: run.pl [options] [JOB=1:N] log-file command... Like Kaldi's; see `launch/`."""
+"""Run jobs on this machine: run.pl [options] [JOB=1:N] log-file command... Like Kaldi's; see `launch/`."""
 
 import sys
 

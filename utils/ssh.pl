@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs jobs on hosts by ssh: ssh.pl [options] [JOB=1:N] log-file command... Like Kaldi's; see `launch/`."""
+"""Run jobs on hosts by ssh: ssh.pl [options] [JOB=1:N] log-file command... Like Kaldi's; see `launch/`."""
 
 import sys
 

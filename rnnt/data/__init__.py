@@ -1,1 +1,1 @@
-"""Cuts, features, validation, augmentation and the batch plan. Import the modules; the package itself loads nothing."""
+"""Features, augmentation, manifests, the batch plan and batches. The package itself loads nothing."""

@@ -1,18 +1,27 @@
 """Which library computes the features. Loads torch only where it must, so that planning a stage is quick."""
 
+from __future__ import annotations
+
 import importlib
 import importlib.util
+from typing import TYPE_CHECKING
 
 from rnnt.errors import UserError
 
+if TYPE_CHECKING:
+    from rnnt.data.config import FeatureConfig
 
-def resolve_library(config, library="auto"):
-    """The name of the extractor of a `FeatureConfig`: `kaldifeat`, `lhotse` or `rnnt`.
 
-    `library` is `auto` (kaldifeat where it imports, else lhotse) or one of these. Raises `UserError` when the library
-    that was asked for is not installed or the configuration makes no valid filters.
+def resolve_library(config: FeatureConfig, library: str = "auto") -> str:
+    """The library that computes the features: `kaldifeat`, `lhotse` or `rnnt`.
+
+    Args:
+        config: the front-end.
+        library: `auto` (kaldifeat where it imports, else lhotse) or one of the three.
+
+    Raises:
+        UserError: when the requested library is not installed, or doesn't compute this front-end.
     """
-    _check_filters(config)
     if config.frontend == "slaney_log_mel":
         if library not in ("auto", "rnnt"):
             raise UserError(f"{library} doesn't compute {config.frontend}; use --feature-library auto")
@@ -24,7 +33,7 @@ def resolve_library(config, library="auto"):
     return library
 
 
-def _imports(module):
+def _imports(module: str) -> bool:
     if importlib.util.find_spec(module) is None:
         return False
     if module == "lhotse":  # needed everywhere; the import takes a second
@@ -34,14 +43,3 @@ def _imports(module):
     except (ImportError, OSError):  # OSError: a wheel for another torch
         return False
     return True
-
-
-def _check_filters(config):
-    """Raise `UserError` unless the filters lie below half the sampling rate."""
-    nyquist = config.sampling_rate / 2
-    high = config.highest_freq
-    if not 0 <= config.low_freq < high <= nyquist:
-        raise UserError(
-            f"features: filters from {config.low_freq} Hz to {high} Hz don't fit into half the sampling rate, "
-            f"{nyquist} Hz; change low_freq or high_freq"
-        )

@@ -5,16 +5,21 @@ Three rules make it so:
 - Statistics are taken over valid frames only.
 - In training, a micro-batch is normalised by its own statistics, on whatever rank it runs. Two ranks therefore give
   the same gradients as one process that accumulates two micro-batches.
-- The running statistics that evaluation uses are updated once an update, from the sums over all micro-batches of all
-  ranks (`commit_statistics`). After weights were averaged they are estimated anew (`reset_statistics`, forward passes
-  in training mode, `commit_statistics` with momentum 1).
+- The running statistics that evaluation uses are updated once per update, from the sums over all micro-batches of all
+  ranks (`commit_statistics`). After weights were averaged they are estimated again (`discard_pending_statistics`,
+  forward passes in training mode, `commit_statistics` with momentum 1).
 
 Source: Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167; the per-micro-batch statistics are the "ghost batches"
 of Hoffer et al. 2017, https://arxiv.org/abs/1705.08741.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class _Normalise(torch.autograd.Function):
@@ -28,7 +33,7 @@ class _Normalise(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, mask, weight, bias, eps):
+    def forward(ctx: Any, x: Tensor, mask: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, ...]:
         dims = [d for d in range(x.dim()) if d != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)
         x = x * mask
@@ -45,7 +50,7 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, g, _mean, _var, _count):
+    def backward(ctx: Any, g: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         x, mask, mean, inverse_std, weight, count = ctx.saved_tensors
         dims = [d for d in range(x.dim()) if d != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)
@@ -62,7 +67,11 @@ class _Normalise(torch.autograd.Function):
 class MaskedBatchNorm(nn.Module):
     """Normalise each channel of x (B, C, T, ...) over the valid frames of all utterances."""
 
-    def __init__(self, channels, momentum=0.1, eps=1e-5):
+    running_mean: Tensor
+    running_var: Tensor
+    pending: Tensor
+
+    def __init__(self, channels: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()
         self.momentum = momentum
         self.eps = eps
@@ -73,13 +82,13 @@ class MaskedBatchNorm(nn.Module):
         # Count, sum and sum of squares since the last commit; in double, so that the order of ranks does not show.
         self.register_buffer("pending", torch.zeros(2 * channels + 1, dtype=torch.float64), persistent=False)
 
-    def forward(self, x, mask_BT):
+    def forward(self, x: Tensor, mask_BT: Tensor) -> Tensor:
         """x (B, C, T, ...), mask_BT True on valid frames; returns the same shape in float32, zero on padding."""
         x = x.float()
         mask = mask_BT.reshape(x.shape[0], 1, x.shape[2], *[1] * (x.dim() - 3)).to(x.dtype)
         if self.training:
             out, mean, var, count = _Normalise.apply(x, mask, self.weight, self.bias, self.eps)
-            self._remember(count, mean, var)
+            self._accumulate(count, mean, var)
             return out
         shape = [1, -1] + [1] * (x.dim() - 2)
         scale = torch.rsqrt(self.running_var + self.eps) * self.weight
@@ -87,24 +96,26 @@ class MaskedBatchNorm(nn.Module):
         return (x * scale.view(shape) + offset.view(shape)) * mask
 
     @torch.no_grad()
-    def _remember(self, count, mean, var):
+    def _accumulate(self, count: Tensor, mean: Tensor, var: Tensor) -> None:
         count, mean, var = count.double(), mean.double(), var.double()
         self.pending += torch.cat([count[None], count * mean, count * (var + mean * mean)])
 
 
-def _norms(model):
+def _norms(model: nn.Module) -> list[MaskedBatchNorm]:
     return [m for m in model.modules() if isinstance(m, MaskedBatchNorm)]
 
 
 @torch.no_grad()
-def drop_statistics(model):
-    """Forget what came in since the last commit, as after an update that was skipped."""
+def discard_pending_statistics(model: nn.Module) -> None:
+    """Forget what was accumulated since the last commit, as after an update that was skipped."""
     for norm in _norms(model):
         norm.pending.zero_()
 
 
 @torch.no_grad()
-def commit_statistics(model, all_reduce=None, momentum=None):
+def commit_statistics(
+    model: nn.Module, all_reduce: Callable[[Tensor], Any] | None = None, momentum: float | None = None
+) -> None:
     """Move the running statistics towards those of the frames since the last commit.
 
     `all_reduce(tensor)` sums a float64 tensor over the ranks in place. `momentum` replaces each layer's own;
@@ -127,6 +138,7 @@ def commit_statistics(model, all_reduce=None, momentum=None):
         norm.pending.zero_()
 
 
-def has_statistics(model):
-    """Whether the model has layers whose statistics averaging would spoil."""
-    return bool(_norms(model))
+def statistics(model: nn.Module) -> list[str]:
+    """The names of the running statistics of a model, which averaging of other weights would spoil."""
+    norms = [name for name, module in model.named_modules() if isinstance(module, MaskedBatchNorm)]
+    return [f"{name}.{kind}" for name in norms for kind in ("running_mean", "running_var")]

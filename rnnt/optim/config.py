@@ -1,42 +1,81 @@
-"""Options of the optimizer and its schedule. Free of torch, so that --help is quick."""
+"""Options of the optimizers, a class each. Free of torch, so that --help is quick."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from rnnt.options import option
+from rnnt.optim.schedule import SCHEDULES, Schedule
+from rnnt.options import component, option
+from rnnt.registry import Registry
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """What the configurations of all optimizers have."""
+
+    name: ClassVar[str]
+
+    base_lr: float = option(1e-3, "highest learning rate", above=0, maximum=1000)
+    beta1: float = option(0.9, "decay of the mean of gradients", minimum=0, below=1)
+    beta2: float = option(0.98, "decay of the mean of squared gradients", minimum=0, below=1)
+    eps: float = option(1e-8, "added to the root of the mean of squared gradients", above=0, maximum=1)
+
+    @property
+    def gradient_limit(self) -> float | None:
+        """Norm to which the trainer clips the gradient of an update; None: the optimizer clips within its step."""
+        return None
+
+
+@dataclass(frozen=True)
+class AdamWConfig(OptimizerConfig):
+    """Adam with decoupled weight decay."""
+
+    name = "adamw"
+
+    weight_decay: float = option(
+        1e-3, "decoupled weight decay; adamw: on matrices only, lamb: on every tensor", minimum=0, maximum=1000
+    )
+    clip_norm: float = option(5.0, "largest norm of the gradient of an update", above=0)
+
+    @property
+    def gradient_limit(self) -> float | None:
+        """--clip-norm."""
+        return self.clip_norm
+
+
+@dataclass(frozen=True)
+class LambConfig(AdamWConfig):
+    """LAMB, as in MLPerf."""
+
+    name = "lamb"
+
+    @property
+    def gradient_limit(self) -> None:
+        """LAMB clips by itself."""
+        return None
+
+
+@dataclass(frozen=True)
+class ScaledAdamConfig(OptimizerConfig):
+    """Steps as long as each tensor is large, as in icefall; goes with --schedule eden."""
+
+    name = "scaled_adam"
+
+    base_lr: float = option(0.045, "highest learning rate", minimum=0)
+    clipping_scale: float = option(
+        2.0, "largest norm of a gradient, as a multiple of the median of the last updates", above=0
+    )
+
+
+# An optimizer is made of `(model, config)`; see rnnt/optim/optimizer.py.
+OPTIMIZERS = Registry("optimizer")
+OPTIMIZERS.add(AdamWConfig, "rnnt.optim.optimizer:make_adamw")
+OPTIMIZERS.add(LambConfig, "rnnt.optim.optimizer:make_lamb")
+OPTIMIZERS.add(ScaledAdamConfig, "rnnt.optim.optimizer:make_scaled_adam")
 
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Optimizer."""
+    """Optimizer and learning rate."""
 
-    optimizer: str = option("adamw", "rule of the update", choices=["adamw", "lamb", "scaled_adam"])
-    base_lr: float = option(1e-3, "highest learning rate")
-    beta1: float = option(0.9, "decay of the mean of gradients")
-    beta2: float = option(0.98, "decay of the mean of squared gradients")
-    eps: float = option(1e-8, "added to the root of the mean of squared gradients")
-    weight_decay: float = option(1e-3, "decoupled weight decay; adamw: on matrices only, lamb: on every tensor")
-    clip_norm: float = option(5.0, "adamw, lamb: largest norm of the gradient of an update")
-    clip_scale: float = option(2.0, "scaled_adam: largest norm of a gradient, as a multiple of the usual one")
-    schedule: str = option(
-        "cosine", "learning rate after the warm-up", choices=["constant", "cosine", "linear", "hold", "eden"]
-    )
-    warmup_steps: int = option(500, "updates over which the learning rate rises; not for hold")
-    final_lr_scale: float = option(0.01, "cosine, linear: learning rate at the end, as a share of --base-lr")
-    warmup_epochs: float = option(1.0, "hold: epochs over which the learning rate rises")
-    hold_epochs: float = option(10.0, "hold: epochs at --base-lr after the warm-up")
-    lr_gamma: float = option(0.95, "hold: factor on the learning rate for each epoch after that")
-    min_lr: float = option(1e-5, "hold: lowest learning rate")
-    lr_batches: float = option(5000.0, "eden: updates after which the learning rate falls noticeably")
-    lr_epochs: float = option(3.5, "eden: epochs after which it does")
-
-    def __post_init__(self):
-        for name in ("base_lr", "clip_norm", "clip_scale", "lr_batches", "lr_epochs"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"--{name.replace('_', '-')} must be positive")
-        if not 0 < self.lr_gamma <= 1 or min(self.warmup_epochs, self.hold_epochs, self.min_lr) < 0:
-            raise ValueError("--lr-gamma must be in (0, 1]; --warmup-epochs, --hold-epochs, --min-lr can't be negative")
-
-    @property
-    def clips_itself(self):
-        """Whether the optimizer clips gradients within its step."""
-        return self.optimizer in ("lamb", "scaled_adam")
+    optimizer: OptimizerConfig = component(OPTIMIZERS, "adamw", "rule of the update")
+    schedule: Schedule = component(SCHEDULES, "cosine", "learning rate after the warm-up")

@@ -1,6 +1,12 @@
 """LAMB: Adam whose step for each tensor is as long, measured against the tensor, as the learning rate says."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 
@@ -16,16 +22,25 @@ class Lamb(Optimizer):
     The gradients are clipped in place, as `torch.nn.utils.clip_grad_norm_` does.
 
     Args:
-      params: as for every torch optimizer. lr, betas, eps, weight_decay: as in the equations.
-      clip_norm: largest norm of the gradient of all tensors; infinite: no clipping.
+        params: as for every torch optimizer.
+        lr, betas, eps, weight_decay: as in the equations.
+        clip_norm: largest norm of the gradient of all tensors; infinite: no clipping.
     """
 
-    def __init__(self, params, lr, betas=(0.9, 0.999), eps=1e-9, weight_decay=1e-3, clip_norm=1.0):
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-9,
+        weight_decay: float = 1e-3,
+        clip_norm: float = 1.0,
+    ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "step": 0})
         self.clip_norm = clip_norm
 
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Make one update; tensors without a gradient stay as they are."""
         loss = None
         if closure is not None:
@@ -42,11 +57,11 @@ class Lamb(Optimizer):
                 self._update(group, params)
         return loss
 
-    def _update(self, group, params):
+    def _update(self, group: dict[str, Any], params: list[Tensor]) -> None:
         for p in params:
             if not self.state[p]:
                 self.state[p] = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
-        grads = [p.grad for p in params]
+        grads = [p.grad for p in params if p.grad is not None]
         means = [self.state[p]["exp_avg"] for p in params]
         squares = [self.state[p]["exp_avg_sq"] for p in params]
         beta1, beta2 = group["betas"]

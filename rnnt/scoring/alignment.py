@@ -1,7 +1,11 @@
 """Alignment of references and hypotheses by the fewest edits (jiwer, which uses rapidfuzz)."""
 
+from __future__ import annotations
+
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 UNITS = ("word", "char")
 SPACE = "<space>"
@@ -17,22 +21,23 @@ class Counts:
     insertions: int = 0
 
     @property
-    def errors(self):
+    def errors(self) -> int:
+        """Substitutions, deletions and insertions together."""
         return self.substitutions + self.deletions + self.insertions
 
     @property
-    def length(self):
+    def length(self) -> int:
         """Units of the reference."""
         return self.correct + self.substitutions + self.deletions
 
     @property
-    def rate(self):
+    def rate(self) -> float:
         """Errors in percent of the reference's units. Without any: 0 without errors, else 100."""
         if self.length == 0:
             return 100.0 if self.errors else 0.0
         return 100 * self.errors / self.length
 
-    def __add__(self, other):
+    def __add__(self, other: Counts) -> Counts:
         return Counts(
             self.correct + other.correct,
             self.substitutions + other.substitutions,
@@ -43,25 +48,26 @@ class Counts:
 
 @dataclass(frozen=True)
 class Alignment:
-    """One utterance: its units and the pieces (op, ref start, ref end, hyp start, hyp end) that cover them.
+    """One utterance: its units and the spans (op, ref start, ref end, hyp start, hyp end) that cover them.
 
     op is `equal`, `substitute`, `delete` or `insert`.
     """
 
     ref: list[str]
     hyp: list[str]
-    chunks: list[tuple[str, int, int, int, int]]
+    spans: list[tuple[str, int, int, int, int]]
 
     @property
-    def counts(self):
-        sizes = Counter()
-        for op, ref_start, ref_end, hyp_start, hyp_end in self.chunks:
+    def counts(self) -> Counts:
+        """The `Counts` of the utterance."""
+        sizes: Counter[str] = Counter()
+        for op, ref_start, ref_end, hyp_start, hyp_end in self.spans:
             sizes[op] += max(ref_end - ref_start, hyp_end - hyp_start)
         return Counts(sizes["equal"], sizes["substitute"], sizes["delete"], sizes["insert"])
 
-    def pairs(self):
+    def pairs(self) -> Iterator[tuple[str, str | None, str | None]]:
         """Yield (letter, reference unit or None, hypothesis unit or None); letters are C, S, D, I."""
-        for op, ref_start, ref_end, hyp_start, hyp_end in self.chunks:
+        for op, ref_start, ref_end, hyp_start, hyp_end in self.spans:
             if op == "delete":
                 yield from (("D", word, None) for word in self.ref[ref_start:ref_end])
             elif op == "insert":
@@ -71,7 +77,7 @@ class Alignment:
                 yield from ((letter, r, h) for r, h in zip(self.ref[ref_start:ref_end], self.hyp[hyp_start:hyp_end]))
 
 
-def split(text, unit):
+def split(text: str, unit: str) -> list[str]:
     """The words of `text`, or its characters, where a space between words is the character `<space>`."""
     words = text.split()
     if unit == "word":
@@ -81,12 +87,13 @@ def split(text, unit):
     raise ValueError(f"unit must be word or char, not {unit!r}")
 
 
-def align(refs, hyps):
-    """Align lists of units pairwise; returns a list of `Alignment`."""
+def align(refs: list[list[str]], hyps: list[list[str]]) -> list[Alignment]:
+    """Align lists of units pairwise, one `Alignment` per pair."""
     import jiwer
 
-    as_is = list
-    output = jiwer.process_words(refs, hyps, reference_transform=as_is, hypothesis_transform=as_is)
+    # Its annotations know only texts; lists of units pass through a transform that leaves them as they are.
+    process_words: Any = jiwer.process_words
+    output = process_words(refs, hyps, reference_transform=list, hypothesis_transform=list)
     return [
         Alignment(ref, hyp, [(c.type, c.ref_start_idx, c.ref_end_idx, c.hyp_start_idx, c.hyp_end_idx) for c in chunks])
         for ref, hyp, chunks in zip(refs, hyps, output.alignments)

@@ -1,24 +1,32 @@
-"""Batched beam search with at most one symbol a frame.
+"""Batched beam search with at most one token per frame.
 
-Every hypothesis takes exactly one step a frame, blank or token, so a batch stays in step. Hypotheses with the same
+Every hypothesis takes exactly one step per frame, blank or token, so a batch stays in step. Hypotheses with the same
 tokens are merged by adding their probabilities, after the best steps were taken, as in icefall.
 """
 
-from rnnt.search.beams import search_batch
-from rnnt.search.context import adjust_logits
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rnnt.search.batched_beam import Beam, BeamSearch, run_frames
+from rnnt.search.stepper import Stepper
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rnnt.search.config import SearchConfig
+    from rnnt.search.result import Hypothesis
 
 
-def modified_beam_search(stepper, h_BTD, h_len_B, config):
+def modified_beam_search(
+    stepper: Stepper, h_BTD: Tensor, h_len_B: Tensor, config: SearchConfig
+) -> list[list[Hypothesis]]:
     """See `rnnt.search.search`. No host synchronisation inside the loop on a GPU."""
-    return search_batch(stepper, h_BTD, h_len_B, config, _one_frame)
+    return run_frames(stepper, h_BTD, h_len_B, config, one_frame)
 
 
-def _one_frame(run, e_NJ, t, beam):
-    N, K = beam.score_NK.shape
-    logits_NKV = run.stepper.joiner.logits(e_NJ[:, None], beam.context.p_NJ.view(N, K, -1))
-    logp_NKV = adjust_logits(logits_NKV, run.config, run.stepper.blank_id).log_softmax(dim=2)
-    total_NKV = logp_NKV + beam.score_NK[:, :, None]
-    if beam.context.extra_NV is not None:
-        total_NKV += beam.context.extra_NV.view_as(total_NKV)
-    score_NK, pick_NK = total_NKV.flatten(1).topk(K, dim=1)
-    return run.grow(beam, t, logp_NKV, score_NK, pick_NK)
+def one_frame(search: BeamSearch, e_NJ: Tensor, t: int, beam: Beam) -> Beam:
+    """The beam after frame `t`, whose projected encoder output is `e_NJ`."""
+    logp_NKV = search.log_probs(beam, e_NJ)
+    score_NK, step_NK = search.total_scores(beam, logp_NKV).flatten(1).topk(beam.score_NK.shape[1], dim=1)
+    return search.extend(beam, t, logp_NKV, score_NK, step_NK)

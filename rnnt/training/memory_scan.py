@@ -1,23 +1,32 @@
 """Before training: do the micro-batches that need most memory fit?"""
 
-import contextlib
-import resource
-from pathlib import Path
+from __future__ import annotations
 
+import contextlib
+import logging
+import resource
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 import torch
 
 from rnnt.errors import UserError
 from rnnt.progress import progress
 from rnnt.training.gradients import is_out_of_memory
 
+if TYPE_CHECKING:
+    from rnnt.data.dataset import Batch, PlannedBatches
 
-def worst_positions(plan, durations, num_tokens):
+
+def worst_positions(plan: Sequence[np.ndarray], durations: np.ndarray, num_tokens: np.ndarray) -> dict[str, int]:
     """`{what: position in the plan}` of the micro-batches that need most memory in one way or another.
 
     Args:
-      plan: list of arrays of utterance numbers.
-      durations: (N,), seconds of each utterance.
-      num_tokens: (N,), tokens of each utterance.
+        plan: list of arrays of utterance numbers.
+        durations: (N,), seconds of each utterance.
+        num_tokens: (N,), tokens of each utterance.
     """
     frames = [len(batch) * durations[batch].max() for batch in plan]
     tokens = [len(batch) * (num_tokens[batch].max() + 1) for batch in plan]
@@ -27,7 +36,7 @@ def worst_positions(plan, durations, num_tokens):
     return {what: max(range(len(plan)), key=size.__getitem__) for what, size in sizes.items()}
 
 
-def count_tokens(manifest, tokenizer):
+def count_tokens(manifest: Any, tokenizer: Any) -> np.ndarray:
     """Tokens of each utterance of `manifest`, int (N,)."""
     counts = []
     for number in progress(range(len(manifest)), len(manifest), "counting tokens", "utt"):
@@ -42,11 +51,11 @@ class PeakMemory:
     On a GPU what torch's tensors took, on a CPU what the process held in main memory.
     """
 
-    def __init__(self, device):
+    def __init__(self, device: torch.device) -> None:
         self.device = device
         self.bytes = 0
 
-    def __enter__(self):
+    def __enter__(self) -> PeakMemory:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self.device)
@@ -55,7 +64,7 @@ class PeakMemory:
                 Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the peak so far
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         if self.device.type == "cuda":
             self.bytes = torch.cuda.max_memory_allocated(self.device)
             return
@@ -65,49 +74,59 @@ class PeakMemory:
         self.bytes = 1024 * (peak[0] if peak else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
-def scan(trainer, plan, dataset, compute):
+def scan(
+    plan: Sequence[np.ndarray],
+    dataset: PlannedBatches,
+    device: torch.device,
+    forward_backward: Callable[[Any], None],
+    discard_gradients: Callable[[], None],
+    log: logging.Logger,
+) -> None:
     """Compute the loss and the gradients of the worst micro-batches of the plan and log the memory that each needs.
 
     Weights, statistics, gradients and random state are afterwards as they were before.
 
     Args:
-      trainer: `Trainer`.
-      dataset: `PlannedBatches` of the plan.
-      compute: function of a `Batch` that runs forward and backward pass.
+        plan: micro-batches of an epoch.
+        dataset: that loads them.
+        device: where they are computed.
+        forward_backward: runs forward and backward pass of a batch.
+        discard_gradients: drops what that leaves behind.
+        log: of the run.
+
     Raises:
-      UserError: one of them does not fit.
+        UserError: one of them does not fit.
     """
-    device = trainer.world.device
-    manifest = trainer.manifests["train"]
-    positions = worst_positions(plan, manifest.durations, count_tokens(manifest, trainer.tokenizer))
-    todo = {}
+    manifest = dataset.manifest
+    positions = worst_positions(plan, manifest.durations, count_tokens(manifest, dataset.tokenizer))
+    reasons: dict[int, list[str]] = {}
     for what, position in positions.items():
-        todo.setdefault(position, []).append(what)
+        reasons.setdefault(position, []).append(what)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        for position, reasons in todo.items():
-            _try(trainer, dataset, position, " and ".join(reasons), compute)
+        for position, found in reasons.items():
+            batch = dataset[position]
+            if isinstance(batch, UserError):
+                raise batch
+            what = (
+                f"micro-batch with the {' and '.join(found)}: {len(batch)} utterances, longest "
+                f"{max(batch.durations):.1f} s, {int(batch.targets()[1].max())} tokens"
+            )
+            with PeakMemory(device) as peak:
+                fits = _fits(forward_backward, batch)
+            discard_gradients()
+            if not fits:
+                raise UserError(
+                    f"{what} does not fit into memory; lower --max-duration (or --batch-size), and leave out the "
+                    "longest utterances with --max-duration-utt"
+                )
+            log.info("scan: %s: %.2f GB", what, peak.bytes / 1e9)
 
 
-def _try(trainer, dataset, position, reason, compute):
-    batch = dataset[position]
-    if isinstance(batch, UserError):
-        raise batch
-    what = (
-        f"micro-batch with the {reason}: {len(batch)} utterances, longest {max(batch.durations):.1f} s, "
-        f"{int(batch.y_len_B.max())} tokens"
-    )
-    fits = True
-    with PeakMemory(trainer.world.device) as peak:
-        try:
-            compute(batch)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            fits = False
-    trainer.forget_gradients()
-    if not fits:
-        raise UserError(
-            f"{what} does not fit into memory; lower --max-duration (or --batch-size), and leave out the longest "
-            "utterances with --max-duration-utt"
-        )
-    trainer.log.info("scan: %s: %.2f GB", what, peak.bytes / 1e9)
+def _fits(forward_backward: Callable[[Batch], None], batch: Batch) -> bool:
+    try:
+        forward_backward(batch)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return True

@@ -1,51 +1,66 @@
 """Audio of any format, rate and length, read in overlapping blocks. Truncated files are refused."""
 
-import re
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from os import PathLike
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from rnnt.errors import UserError
-
-OGG_LAST_PAGE = 4  # bit of a page's flags (RFC 3533, section 6)
+from rnnt.data.sound import AudioError
+from rnnt.data.sound.audio_file import AudioFile, check_samples
+from rnnt.errors import UserError, printable
 
 
 class Audio:
     """One file or array.
 
-    Attributes: `name`, `sampling_rate`, `num_channels`, `num_samples` (a channel), `seconds`.
+    Attributes:
+        name: of the file or array, in results and errors.
+        sampling_rate: in Hz.
+        num_channels: number of channels.
+        num_samples: number of samples per channel.
     """
 
-    def __init__(self, name, sampling_rate, num_channels, num_samples):
+    def __init__(self, name: str, sampling_rate: int, num_channels: int, num_samples: int) -> None:
         self.name, self.sampling_rate = name, sampling_rate
         self.num_channels, self.num_samples = num_channels, num_samples
         if num_samples < 1:
             raise UserError(f"{name}: there is no audio in it")
 
+    def __str__(self) -> str:
+        return self.name
+
     @property
-    def seconds(self):
+    def seconds(self) -> float:
+        """The length."""
         return self.num_samples / self.sampling_rate
 
-    def blocks(self, length, hop):
+    def blocks(self, length: int, hop: int) -> Iterator[np.ndarray]:
         """Yield float32 samples (channels, up to `length`), starting at 0, `hop`, 2 `hop`, ... to the end.
 
-        Raises `UserError` when the audio can't be read up to its end.
+        Raises:
+            UserError: when the audio can't be read to its end.
         """
         kept_NC = np.zeros((0, self.num_channels), np.float32)
-        position = 0
-        for new_NC in self._read_in_turn(length, hop):
-            position += len(new_NC)
-            if not np.isfinite(new_NC).all():
-                raise UserError(f"{self.name}: has samples that are not finite numbers; convert it again")
+        for new_NC in self._read_new(length, hop):
+            try:
+                check_samples(new_NC)
+            except AudioError as error:
+                raise UserError(f"{self.name}: {error}") from None
             block_NC = np.concatenate([kept_NC, new_NC])
             yield np.ascontiguousarray(block_NC.T)
             kept_NC = block_NC[hop:]
 
-    def _read_in_turn(self, length, hop):
+    def _read_new(self, length: int, hop: int) -> Iterator[np.ndarray]:
+        """Yield the samples (N, channels) that each block adds to the one before."""
         raise NotImplementedError
 
-    def _parts(self, length, hop):
-        """`(position, number of samples)` of what the blocks add to each other."""
+    def _new_spans(self, length: int, hop: int) -> Iterator[tuple[int, int]]:
+        """`(position, number of samples)` of what each block adds to the one before."""
         position, size = 0, length
         while position < self.num_samples:
             count = min(size, self.num_samples - position)
@@ -56,7 +71,7 @@ class Audio:
 class ArrayAudio(Audio):
     """Samples in memory: (num_samples,) or (channels, num_samples), floats in [-1, 1] or signed integers."""
 
-    def __init__(self, samples, sampling_rate, name="array"):
+    def __init__(self, samples: Any, sampling_rate: int | None, name: str = "array") -> None:
         if not sampling_rate:
             raise UserError(f"{name}: give the sampling rate of arrays: transcribe(samples, sampling_rate=16000)")
         samples = np.asarray(samples)
@@ -69,97 +84,79 @@ class ArrayAudio(Audio):
                 f"{name}: samples of shape {samples.shape}; expected (num_samples,) or (channels, num_samples)"
             )
         self._samples_CN = np.atleast_2d(samples)
-        super().__init__(name, int(sampling_rate), *self._samples_CN.shape)
+        num_channels, num_samples = self._samples_CN.shape
+        super().__init__(name, int(sampling_rate), num_channels, num_samples)
 
-    def _read_in_turn(self, length, hop):
-        for position, count in self._parts(length, hop):
+    def _read_new(self, length: int, hop: int) -> Iterator[np.ndarray]:
+        for position, count in self._new_spans(length, hop):
             yield self._samples_CN[:, position : position + count].T.astype(np.float32)
 
 
 class FileAudio(Audio):
-    """A file in any format that soundfile reads. Opening it reads no more than the header and the last page."""
+    """An audio file. Opening it checks that it is whole, and reads little of it: see `rnnt.data.sound.audio_file`."""
 
-    def __init__(self, path):
+    def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path)
+        name = printable(path)
+        if name != str(path):
+            raise UserError(f"{name}: the name is not UTF-8, and results could not name the file; rename it")
+        if self.path.is_dir():
+            raise UserError(f"{path}: a folder; give the files in it, or the folder to transcribe.py")
         if not self.path.is_file():
             raise UserError(f"{path}: no such file")
-        with self._open() as file:
-            self._check_length(file)
-            super().__init__(str(path), file.samplerate, file.channels, file.frames)
+        self._open_as(name)
 
-    def _open(self):
-        import soundfile
-
+    def _open_as(self, name: str) -> None:
+        self.name = name
         try:
-            return soundfile.SoundFile(self.path)
-        except (soundfile.LibsndfileError, OSError) as error:
-            reason = getattr(error, "error_string", None) or str(error) or "unknown format"
-            raise UserError(f"{self.path}: not readable as audio ({reason}); convert it, e.g. to FLAC") from None
+            with AudioFile(self._source()) as file:
+                super().__init__(name, file.sampling_rate, file.num_channels, file.num_samples)
+        except AudioError as error:
+            raise UserError(f"{name}: {error}") from None
 
-    def _check_length(self, file):
-        if file.format == "OGG":
-            whole = _ogg_is_whole(self.path)
-        else:
-            whole = not _promises_more(file.extra_info, self.path.stat().st_size)
-        if not whole:
-            raise UserError(f"{self.path}: truncated: the file ends before the audio does; get it again")
+    def _source(self) -> Path | BinaryIO:
+        return self.path
 
-    def _read_in_turn(self, length, hop):
-        import soundfile
-
-        with self._open() as file:
-            for position, count in self._parts(length, hop):
-                try:
-                    new_NC = file.read(count, dtype="float32", always_2d=True)
-                except soundfile.LibsndfileError:
-                    new_NC = np.zeros((0, self.num_channels), np.float32)
-                if len(new_NC) < count:
-                    raise UserError(
-                        f"{self.path}: truncated or damaged: {self.seconds:.2f} s by its header, readable up to about "
-                        f"{(position + len(new_NC)) / self.sampling_rate:.2f} s; get it again"
-                    )
-                yield new_NC
+    def _read_new(self, length: int, hop: int) -> Iterator[np.ndarray]:
+        try:
+            with AudioFile(self._source()) as file:
+                for _, count in self._new_spans(length, hop):
+                    new_NC = file.read(count)
+                    if len(new_NC) < count:
+                        raise file.ended_early()
+                    yield new_NC
+        except AudioError as error:
+            raise UserError(f"{self.name}: {error}") from None
 
 
-def _promises_more(log, file_size):
-    """Whether libsndfile's log of the header names more bytes of samples than the file has.
+class MemoryAudio(FileAudio):
+    """The bytes of an audio file of any format."""
 
-    libsndfile itself shortens such audio without an error. Sizes of 2 GB and more less one block are what programs
-    write that do not know the length beforehand.
+    def __init__(self, data: bytes, name: str) -> None:
+        self.data = data
+        self._open_as(name)
+
+    def _source(self) -> BinaryIO:
+        file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115  (its reader closes it; audio is read from descriptors)
+        file.write(self.data)
+        return file
+
+
+def open_audio(item: Any, sampling_rate: int | None = None, number: int = 0) -> Audio:
+    """Open a path, the content of a file, or an array.
+
+    Args:
+        item: the path; bytes or a file open for reading, in any audio format; or an array as `ArrayAudio` takes it.
+        sampling_rate: of arrays, in Hz; files name their own.
+        number: names arrays in errors.
     """
-    for match in re.finditer(r"^\s*(?:data|SSND|Data Size)\s*: (\d+)(?: \(should be (\d+)\))?", log, re.MULTILINE):
-        promised = int(match[1])
-        there = int(match[2]) if match[2] else file_size
-        if there < promised < 0x7FFF0000:
-            return True
-    return False
-
-
-def _ogg_is_whole(path):
-    """Whether the file ends with a whole page that is flagged as the last of its stream."""
-    with open(path, "rb") as file:
-        file.seek(0, 2)
-        file.seek(max(0, file.tell() - 2 * 65307))  # 65307 is the largest page
-        tail = file.read()
-    start = tail.rfind(b"OggS")
-    page = tail[start:]
-    if start < 0 or len(page) < 27 + page[26]:
-        return False
-    return bool(page[5] & OGG_LAST_PAGE) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
-
-
-def open_audio(item, sampling_rate=None, number=0):
-    """The `Audio` of a path or of an array, whose rate is `sampling_rate`; `number` names arrays in errors."""
-    if isinstance(item, (str, Path)):
+    if isinstance(item, (str, PathLike)):
         return FileAudio(item)
+    if hasattr(item, "read"):
+        name = getattr(item, "name", None)
+        return MemoryAudio(item.read(), name if isinstance(name, str) else f"file {number}")
+    if isinstance(item, (bytes, bytearray, memoryview)):
+        return MemoryAudio(bytes(item), f"bytes {number}")
+    if isinstance(item, (int, float)):
+        raise UserError(f"array {number}: a single number; give all samples as one array: numpy.asarray(samples)")
     return ArrayAudio(item, sampling_rate, f"array {number}")
-
-
-def resample(samples_CN, rate, wanted):
-    """Samples (C, N) of `rate` -> samples (C, N') of `wanted`, by lhotse's windowed-sinc filter, as in training."""
-    if rate == wanted:
-        return samples_CN
-    import torch
-    from lhotse.augmentation import get_or_create_resampler
-
-    return get_or_create_resampler(rate, wanted)(torch.from_numpy(samples_CN)).numpy()

@@ -1,6 +1,5 @@
 """benchmarks/chance.py: the constant answer, and transcripts that are truly swapped."""
 
-import importlib.util
 import json
 from collections import Counter
 from pathlib import Path
@@ -11,11 +10,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def chance():
-    spec = importlib.util.spec_from_file_location("chance", ROOT / "benchmarks" / "chance.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def chance(load_file):
+    return load_file(ROOT / "benchmarks" / "chance.py", "chance")
 
 
 def cut(name, text):

@@ -11,6 +11,24 @@ ROOT = Path(__file__).resolve().parents[2]
 EGS = ROOT / "egs"
 
 
+OF_THE_SITE = ("cmd.sh", "slurm.conf", "queue.conf")
+
+
+def as_committed(path):
+    """The bytes of a file of a recipe; what the user of a cluster edits as it was committed."""
+    if path.name in OF_THE_SITE:
+        shown = subprocess.run(["git", "show", f"HEAD:./{path.name}"], cwd=path.parent, capture_output=True)
+        if shown.returncode == 0:
+            return shown.stdout
+    return path.read_bytes()
+
+
+@pytest.fixture
+def committed():
+    """`committed(path)`: the bytes of a file, see `as_committed`."""
+    return as_committed
+
+
 @pytest.fixture
 def copy_recipe(tmp_path):
     """`copy_recipe("corpus")` copies a recipe into a tree that shares all else: nothing is written into this one."""
@@ -22,8 +40,8 @@ def copy_recipe(tmp_path):
             (tmp_path / name).symlink_to(ROOT / name)
         listed = subprocess.run(["git", "ls-files"], cwd=source, capture_output=True, text=True, check=True)
         for name in listed.stdout.split():
-            (target / name).parent.mkdir(exist_ok=True)
-            (target / name).write_bytes((source / name).read_bytes())
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (target / name).write_bytes(as_committed(source / name))
             (target / name).chmod((source / name).stat().st_mode)
         return target
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnt.scoring.folder import read_utterances
+from rnnt.scoring.results_dir import read_utterances
 
 CHAPTERS = {
     "train-mini": ["1993/147966", "2803/154320"],
@@ -39,6 +39,9 @@ def corpus(tmp_path):
 @pytest.mark.slow
 def test_from_the_corpus_to_the_table(copy_recipe, corpus):
     recipe = copy_recipe("librispeech")
+    # At 80 ms per encoder frame, some utterances would have more of these short tokens than frames.
+    config = recipe / "conf/small.yaml"
+    config.write_text(config.read_text().replace("subsampling_factor: 8", "subsampling_factor: 4"))
     command = [
         recipe / "run.sh",
         *("--dl-dir", corpus, "--parts", "train-mini dev-mini test-mini", "--nj", "1", "--vocab-size", "60 40"),
@@ -55,7 +58,7 @@ def test_from_the_corpus_to_the_table(copy_recipe, corpus):
         assert (recipe / name).is_file()
     for method in ("greedy_search", "modified_beam_search"):
         for name in ("dev-mini", "test-mini"):
-            folder = recipe / f"exp/small/decode_{method}" / name
+            (folder,) = (recipe / "exp/small").glob(f"decode_{method}*/{name}")
             summary = json.loads((folder / "summary.json").read_text())
             speaker, chapter = CHAPTERS[name][0].split("/")
             (trans,) = (corpus / "LibriSpeech" / name / speaker / chapter).glob("*.trans.txt")

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rnnt.config_files import read_config
+from rnnt.data.augment import draw_ratio
 from rnnt.data.config import AugmentConfig, FeatureConfig
-from rnnt.data.perturb import draw_ratio
 from rnnt.options import make_parser, parse
-from rnnt.train import CLASSES, Options
+from rnnt.train import main
+from rnnt.training.config import Options
 
 FOLDER = Path(__file__).parents[2] / "egs/librispeech/ASR/conf/mlperf"
 # Learning rate, warm-up, hold, gamma, beta 1, beta 2, decay of the average, scale of the first weights.
@@ -22,6 +24,27 @@ TABLE = {
     "4096": (0.013, 6, 33, 0.955, 0.833, 0.98, 0.995, 0.5),
     "6144": (0.014, 16, 40, 0.97, 0.82, 0.98, 0.96, 0.5),
 }
+NAMES = ("base_lr", "warmup_epochs", "hold_epochs", "lr_gamma", "beta1", "beta2", "ema_decay", "lstm_init_scale")
+NUM_EPOCHS = {"4096": 130, "6144": 150}
+# What all share.
+SHARED = {
+    "encoder": "stacked_lstm", "subsampling_factor": 6, "encoder_dim": 1024, "encoder_layers": 5,
+    "layers_before_stacking": 2, "dropout": 0.1, "predictor": "lstm", "predictor_dim": 512, "predictor_layers": 2,
+    "predictor_dropout": 0.3, "joiner_dim": 512, "joiner_activation": "relu", "joiner_dropout": 0.3,
+    "num_features": 80, "vocab_size": 1024, "blank_id": 1023, "loss": "full", "optimizer": "lamb", "eps": 1e-9,
+    "weight_decay": 1e-3, "clip_norm": 1.0, "schedule": "hold", "min_lr": 1e-5, "stop_at_wer": 5.8,
+    "num_feature_masks": 2, "features_mask_size": 20, "num_frame_masks": 10, "frames_mask_size": 10000,
+    "max_frames_mask_fraction": 0.3, "perturb_speed_on_the_fly": "0.87-1.18", "max_duration_utt": 16.7,
+    "num_buckets": 1, "num_workers": 4, "max_duration": 1000, "max_sym_per_frame": 30, "max_sym_per_utt": 300,
+}  # fmt: skip
+
+
+# Seen from the working folder.
+SHARED["front_end"] = str(FOLDER / "fbank.yaml")
+
+
+def values_of(name):
+    return {**dict(zip(NAMES, TABLE[name])), "num_epochs": NUM_EPOCHS.get(name, 100)}
 
 
 def test_there_is_one_for_each_row():
@@ -29,15 +52,38 @@ def test_there_is_one_for_each_row():
 
 
 @pytest.mark.parametrize("name", TABLE)
+def test_the_file_and_its_base_are_together_what_one_file_was(name):
+    assert read_config(FOLDER / f"{name}.yaml") == {**SHARED, **values_of(name)}
+
+
+def test_a_file_holds_only_what_differs_from_the_base():
+    base = read_config(FOLDER / "base.yaml")
+    for name in TABLE:
+        own = [line.split(":")[0] for line in (FOLDER / f"{name}.yaml").read_text().splitlines() if line[:1].isalpha()]
+        assert sorted(own) == sorted(
+            ["base", *(key for key, value in values_of(name).items() if base.get(key) != value)]
+        )
+
+
+def test_an_unknown_name_is_refused_in_the_file_that_holds_it(tmp_path, capsys):
+    (tmp_path / "base.yaml").write_text((FOLDER / "base.yaml").read_text() + "encoder_dimm: 3\n")
+    (tmp_path / "1024.yaml").write_text((FOLDER / "1024.yaml").read_text())
+    with pytest.raises(SystemExit):
+        main(["--config", str(tmp_path / "1024.yaml")])
+    assert "base.yaml: unknown option 'encoder_dimm'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", TABLE)
 def test_says_what_the_table_says(name):
     path = str(FOLDER / f"{name}.yaml")
-    options = Options(*parse(make_parser("", *CLASSES), CLASSES, ["--config", path])[0])
-    optim = options.optim
-    row = (optim.base_lr, optim.warmup_epochs, optim.hold_epochs, optim.lr_gamma, optim.beta1, optim.beta2)
-    assert (*row, options.train.ema_decay, options.model.lstm_init_scale) == TABLE[name]
-    assert (optim.optimizer, optim.schedule, optim.clip_norm) == ("lamb", "hold", 1.0)
-    assert (optim.eps, optim.weight_decay, optim.min_lr) == (1e-9, 1e-3, 1e-5)
-    assert options.loss.loss == "full" and options.train.stop_at_wer == 5.8
+    (options,), _ = parse(make_parser("", Options), [Options], ["--config", path])
+    optimizer, schedule, model = options.optim.optimizer, options.optim.schedule, options.model
+    row = (optimizer.base_lr, schedule.warmup_epochs, schedule.hold_epochs, schedule.lr_gamma)
+    row += (optimizer.beta1, optimizer.beta2, options.train.ema_decay)
+    assert (*row, model.encoder.lstm_init_scale) == (*row, model.predictor.lstm_init_scale) == TABLE[name]
+    assert (optimizer.name, schedule.name, optimizer.clip_norm) == ("lamb", "hold", 1.0)
+    assert (optimizer.eps, optimizer.weight_decay, schedule.min_lr) == (1e-9, 1e-3, 1e-5)
+    assert [loss.name for loss in options.loss.loss] == ["full"] and options.train.stop_at_wer == 5.8
     augment = options.augment
     assert (augment.num_feature_masks, augment.features_mask_size, augment.num_frame_masks) == (2, 20, 10)
     assert (augment.frames_mask_size, augment.max_frames_mask_fraction) == (10000, 0.3)

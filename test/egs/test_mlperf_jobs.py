@@ -1,6 +1,5 @@
 """The jobs of egs/librispeech/ASR/mlperf: launcher, timed runs, Slurm, files of other systems."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -17,16 +16,13 @@ ROOT = Path(__file__).parents[2]
 MLPERF = ROOT / "egs/librispeech/ASR/mlperf"
 
 
-def program(name):
-    spec = importlib.util.spec_from_file_location(f"mlperf_{name}", MLPERF / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def program(load_file):
+    return lambda name: load_file(MLPERF / f"{name}.py", f"mlperf_{name}")
 
 
 @pytest.fixture
-def launch(monkeypatch):
+def launch(monkeypatch, program):
     for name in ("SLURM_STEP_ID", "SLURM_NTASKS", "SLURM_PROCID"):
         monkeypatch.delenv(name, raising=False)
     return program("launch")
@@ -49,6 +45,7 @@ def test_the_configuration_of_the_global_batch_is_taken(launch, capsys, argument
     nodes = int(first.split(" = ")[1].split()[0])
     assert nodes * int(option["--world-size"]) * int(option["--batch-size"]) * int(option["--accum-grad"]) == batch
     assert option["--seed"] == "3" and "--use-bf16" in words and "--mllog" in words
+    assert words[1] == str(MLPERF / "train.py")
 
 
 @pytest.mark.parametrize("gpus", [1, 4, 8])
@@ -120,7 +117,7 @@ def log_of(path, minutes, status="success", wer=0.057, synthetic=False):
     return str(path)
 
 
-def test_result_is_the_mean_without_best_and_worst(tmp_path, capsys):
+def test_result_is_the_mean_without_best_and_worst(tmp_path, capsys, program):
     results = program("results")
     logs = [log_of(tmp_path / f"{i}.txt", minutes) for i, minutes in enumerate((10, 2, 4, 100))]
     results.main(logs)
@@ -137,7 +134,7 @@ def test_result_is_the_mean_without_best_and_worst(tmp_path, capsys):
     assert "without" not in out and "NOTICE: synthetic data" in out
 
 
-def test_a_log_without_an_end_is_named(tmp_path, capsys):
+def test_a_log_without_an_end_is_named(tmp_path, capsys, program):
     (tmp_path / "a.txt").write_text("Traceback\n")
     with pytest.raises(SystemExit):
         program("results").main([str(tmp_path / "a.txt")])
@@ -150,7 +147,7 @@ def recordings(tmp_path, monkeypatch):
     from lhotse import Recording, SupervisionSegment
 
     from rnnt.data.audio import write_audio
-    from rnnt.data.corpus import build_corpus
+    from rnnt.prepare.corpus import build_corpus
 
     monkeypatch.chdir(tmp_path)
     with build_corpus("data/manifests") as builder:
@@ -167,7 +164,7 @@ def recordings(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_wav_files_and_manifest_and_back(recordings, capsys):
+def test_wav_files_and_manifest_and_back(recordings, capsys, program):
     import soundfile
     from lhotse import RecordingSet, SupervisionSet
 
@@ -191,7 +188,30 @@ def test_wav_files_and_manifest_and_back(recordings, capsys):
     assert Path("back/sets").read_text() == "dev-clean\n"
 
 
-def test_tokenised_transcripts_and_back(recordings, toy, capsys):
+def test_overlapping_utterances_become_wav_files_of_their_own(tmp_path, monkeypatch, program):
+    from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
+
+    from rnnt.data.audio import write_audio
+
+    monkeypatch.chdir(tmp_path)
+    write_audio("r.wav", np.repeat([0.1, 0.2, 0.3], 8000), 8000)
+    os.makedirs("data/manifests")
+    RecordingSet.from_recordings([Recording.from_file("r.wav")]).to_file("data/manifests/s_recordings.jsonl.gz")
+    times = {"../u1": (0.0, 1.5), "u2": (1.0, 1.0), "u3": (2.0, 1.0)}
+    segments = [SupervisionSegment(key, "r", *span, text=key) for key, span in times.items()]
+    SupervisionSet.from_segments(segments).to_file("data/manifests/s_supervisions.jsonl.gz")
+    program("convert_to_wav").main(["--set", "s"])
+    entries = json.loads(Path("wav/s-wav.json").read_text())
+    assert [(entry["transcript"], entry["original_duration"]) for entry in entries] == [
+        ("../u1", 1.5), ("u2", 1.0), ("u3", 1.0)
+    ]  # fmt: skip
+    names = [entry["files"][0]["fname"] for entry in entries]
+    assert sorted(os.listdir("wav/s")) == sorted(os.path.basename(name) for name in names) and len(set(names)) == 3
+    levels = [Recording.from_file(f"wav/{name}").load_audio()[0, 4000] for name in names]
+    np.testing.assert_allclose(levels, [0.1, 0.2, 0.3], atol=1e-3)
+
+
+def test_tokenised_transcripts_and_back(recordings, toy, capsys, program):
     from lhotse import SupervisionSet
 
     entries = [
@@ -216,7 +236,7 @@ def test_tokenised_transcripts_and_back(recordings, toy, capsys):
     assert [s.text for s in SupervisionSet.from_file("back/dev_supervisions.jsonl.gz")] == ["one two"]
 
 
-def test_faults_of_manifests_are_named(recordings, capsys):
+def test_faults_of_manifests_are_named(recordings, capsys, program):
     importer = program("import_manifests")
     Path("b.json").write_text('[{"files": []}]')
     Path("c.json").write_text('[{"transcript": "a", "files": [{"fname": "no.wav"}]}]')
@@ -352,18 +372,20 @@ def test_from_the_corpus_to_a_trained_epoch(checkout, tmp_path):
         "--nj",
         "1",
     ]
-    result = run(*prepare, "--vocab-size", "14")
+    # The benchmark has 1023 tokens.
+    config = tmp_path / "small.yaml"
+    config.write_text(f"base: {checkout.parent}/conf/mlperf/512.yaml\nvocab_size: 15\nblank_id: 14\n")
+    result = run(*prepare, "--train-config", config)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
     features = json.loads((checkout / "data/cuts/features.json").read_text())
     assert features["frontend"] == "slaney_log_mel" and features["num_mel_bins"] == 80
     tokens = (checkout / "data/lang_bpe_14/tokens.txt").read_text().splitlines()
     assert tokens[0] == "<unk> 0" and tokens[-1] == f"<blk> {len(tokens) - 1}"
-    config = checkout.parent / "conf/mlperf/512.yaml"
     options = small(0, synthetic_dev=0, synthetic_scale=1, num_features=80, vocab_size=len(tokens), num_epochs=1)
     options = options.replace("--blank-id 5", f"--blank-id {len(tokens) - 1}")
     command = [sys.executable, checkout / "launch.py", "--micro-batch", "4", "--gpus", "1", "--precision", "fp32"]
     command += ["--data", checkout / "data", "--exp-dir", tmp_path / "exp", "--recipe-config", config, "--seed", "1"]
-    command += ["--vocab-size", "14", "--train-opts", options]
+    command += ["--train-opts", options]
     result = run(*command, PYTHONPATH=str(ROOT))
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
     assert (

@@ -1,26 +1,52 @@
 """The stage programs, loaded from their files, and a small set of recordings with manifests."""
 
-import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 LOCAL = Path(__file__).resolve().parents[2] / "local"
 WORDS = ["one", "two", "three"]
 
 
+@pytest.fixture(scope="session")
+def load_program(load_file):
+    """`load_program("train_bpe")` is the module local/train_bpe.py, for fixtures that last longer than a test."""
+    return lambda name: load_file(LOCAL / f"{name}.py", f"local_{name}")
+
+
 @pytest.fixture
-def program():
+def program(load_program):
     """`program("train_bpe")` is the module local/train_bpe.py."""
+    return load_program
 
-    def load(name):
-        spec = importlib.util.spec_from_file_location(f"local_{name}", LOCAL / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
 
-    return load
+@pytest.fixture
+def audio_cuts(tmp_path_factory):
+    """`audio_cuts(loud)`: a folder with train.jsonl over six WAV files of 8 kHz, and features.json; 30 is too loud."""
+    from lhotse import CutSet, Recording, SupervisionSegment
+
+    from rnnt.data.config import FeatureConfig
+    from rnnt.options import to_dict
+
+    def make(loud=1.0):
+        folder, generator, cuts = tmp_path_factory.mktemp("audio"), np.random.default_rng(0), []
+        for i in range(6):
+            path = folder / f"utt-{i}.wav"
+            samples = loud * 0.1 * generator.standard_normal(4000 + 997 * i)
+            subtype = "PCM_16" if loud == 1 else "FLOAT"
+            soundfile.write(path, samples.astype(np.float32), 8000, subtype=subtype)
+            cut = Recording.from_file(path).to_cut()
+            cut.id = f"utt-{i}"
+            cut.supervisions = [SupervisionSegment(cut.id, cut.recording_id, 0.0, cut.duration, text="one two")]
+            cuts.append(cut)
+        CutSet.from_cuts(cuts).to_file(folder / "train.jsonl")
+        (folder / "features.json").write_text(json.dumps(to_dict(FeatureConfig(sampling_rate=8000, num_mel_bins=20))))
+        return folder
+
+    return make
 
 
 def write_manifests(folder, name, number, sampling_rate=8000, seed=0):

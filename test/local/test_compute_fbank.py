@@ -1,20 +1,22 @@
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from lhotse import CutSet, RecordingSet, SupervisionSet
+import soundfile
+from lhotse import CutSet, Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
-from rnnt.data import chunks, extraction
 from rnnt.data.config import FeatureConfig, read_feature_config
-from rnnt.data.features import make_extractor
-from rnnt.data.loading import FeatureLoader
+from rnnt.data.fbank import make_extractor
+from rnnt.data.feature_loader import FeatureLoader
 from rnnt.data.manifest import CutManifest
 from rnnt.data.noise import NoiseSource
+from rnnt.prepare import chunks, extraction
 
 ARGS = ["--sampling-rate", "8000", "--num-mel-bins", "40", "--sets", "train dev"]
 
@@ -23,10 +25,10 @@ def cuts_of(name):
     return list(CutSet.from_file(f"data/fbank/{name}.jsonl.gz"))
 
 
-def fails(main, argv, capsys):
+def fails(main, argv, capsys, status=1):
     with pytest.raises(SystemExit) as error:
         main(argv)
-    assert error.value.code == 1
+    assert error.value.code == status
     return capsys.readouterr().err
 
 
@@ -63,6 +65,22 @@ def test_splits_and_one_process_give_the_same(recipe, program, monkeypatch):
     assert (recipe / "data/many/features.json").read_text() == (recipe / "data/one/features.json").read_text()
 
 
+def test_an_array_of_jobs_below_folders_that_are_called_like_a_range_variable(recipe, program, monkeypatch):
+    """Of the program, here a copy's stand-in, and of the output."""
+    module = program("compute_fbank")
+    script = recipe / "JOBS/local/compute_fbank.py"
+    script.parent.mkdir(parents=True)
+    script.write_text(Path(module.__file__).read_text())
+    monkeypatch.setattr(module, "__file__", str(script))
+    root = Path(__file__).resolve().parents[2]
+    monkeypatch.setenv("PYTHONPATH", str(root))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{root / 'utils'}:{os.environ['PATH']}")
+    out = str(recipe / "JOB_5/fbank")
+    module.main([*ARGS, "--sets", "dev", "--out", out, "--cmd", "run.pl", "--nj", "2"])
+    assert len(list(CutSet.from_file(f"{out}/dev.jsonl.gz"))) == 3
+    assert sorted(path.name for path in Path(f"{out}/log").iterdir()) == ["fbank.1.log", "fbank.2.log"]
+
+
 def test_steps_that_come_too_early_are_refused(recipe, program, monkeypatch, capsys):
     monkeypatch.setattr(chunks, "CHUNK_CUTS", 3)
     main = program("compute_fbank").main
@@ -79,10 +97,18 @@ def test_steps_that_come_too_early_are_refused(recipe, program, monkeypatch, cap
     assert len(cuts_of("train")) == 8 and len(cuts_of("dev")) == 3
 
 
+# A stage program that is killed when it has finished three chunks.
 PROGRAM = """
-import runpy, sys
-from rnnt.data import chunks
+import os, runpy, signal, sys
+from rnnt.prepare import chunks
 chunks.CHUNK_CUTS = 2
+replace, finished = os.replace, []
+def replace_and_die(source, target):
+    replace(source, target)
+    finished.extend([target] * ("cuts-" in os.path.basename(target)))
+    if len(finished) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+os.replace = replace_and_die
 del sys.argv[0]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -100,13 +126,10 @@ def test_a_killed_split_is_redone_alone(tmp_path, program, made_manifests, monke
     others = {path: path.stat().st_mtime_ns for path in part.glob("cuts-*.jsonl")}
     assert len(others) == 15
     path = str(Path(__file__).parents[2] / "local/compute_fbank.py")
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, path, *argv, "--split", "1/2"], stderr=subprocess.PIPE)
-    while len(list(part.glob("cuts-*.jsonl"))) < 18 and process.poll() is None:
-        time.sleep(0.001)
-    process.kill()
-    process.communicate()
+    killed = subprocess.run([sys.executable, "-c", PROGRAM, path, *argv, "--split", "1/2"], stderr=subprocess.PIPE)
     before = {path: path.stat().st_mtime_ns for path in part.glob("cuts-*.jsonl")}
-    assert 18 <= len(before) < 30 and others.items() <= before.items()
+    assert (killed.returncode, len(before)) == (-signal.SIGKILL, 18), killed.stderr
+    assert others.items() <= before.items()
     main([*argv, "--split", "1/2"])
     after = {path: path.stat().st_mtime_ns for path in part.glob("cuts-*.jsonl")}
     assert len(after) == 30 and before.items() <= after.items()
@@ -156,6 +179,38 @@ def test_finished_sets_are_skipped_and_changed_ones_made_again(recipe, program, 
     assert len(cuts_of("train")) == 2
 
 
+def test_a_set_that_was_killed_between_its_name_and_its_manifest_is_not_computed_again(recipe, program, monkeypatch):
+    main = program("compute_fbank").main
+    main(ARGS)
+    wanted = Path("data/fbank/train.jsonl.gz").read_bytes()
+    shutil.rmtree("data/fbank")
+
+    def killed(self, target):
+        rename(self, target)
+        if self.name == ".train.part":
+            raise KeyboardInterrupt
+
+    rename = Path.rename
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(SystemExit):
+        main(ARGS)
+    monkeypatch.setattr(Path, "rename", rename)
+    assert not Path("data/fbank/train.jsonl.gz").exists() and Path("data/fbank/train").is_dir()
+    monkeypatch.setattr(extraction, "_read", lambda line, config: pytest.fail("computed again"))
+    main([*ARGS[:-1], "train"])
+    assert Path("data/fbank/train.jsonl.gz").read_bytes() == wanted
+
+
+def test_what_a_killed_process_did_not_clear_is_cleared_by_the_next(recipe, program):
+    program("compute_fbank").main(ARGS)
+    folder = recipe / "data/fbank/train"
+    before = {path.name for path in folder.iterdir()}
+    for name in ("cuts.jsonl", "cuts-00000.jsonl", "skipped-00000.json", "plan.json"):
+        (folder / name).write_text("{}")
+    program("compute_fbank").main(ARGS)
+    assert {path.name for path in folder.iterdir()} == before
+
+
 def test_a_stopped_set_is_continued(recipe, program, monkeypatch):
     monkeypatch.setattr(chunks, "CHUNK_CUTS", 3)
     compute_chunk = extraction.compute_chunk
@@ -187,6 +242,33 @@ def test_unreadable_recordings_are_reported_and_left_out(recipe, program, capsys
         assert f"warning: train: utt-train-{number}: {recipe}/audio/train/train-{number}.wav: " in printed
     assert "train: features of 6 of 8 utterances" in printed
     assert not {"utt-train-3", "utt-train-5"} & {cut.id for cut in cuts_of("train")}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_samples_that_are_no_numbers_are_reported_and_left_out(recipe, program, capsys, value):
+    samples = np.zeros(5000, np.float32)
+    samples[1234] = value
+    soundfile.write("audio/train/train-3.wav", samples, 8000, subtype="FLOAT")
+    path = "data/manifests/train_recordings.jsonl.gz"
+    recordings = [r for r in RecordingSet.from_file(path) if r.id != "train-3"]
+    broken = Recording.from_file(recipe / "audio/train/train-3.wav")
+    RecordingSet.from_recordings([*recordings, broken]).to_file(path)
+    program("compute_fbank").main([*ARGS[:-1], "train"])
+    printed = capsys.readouterr().out
+    assert f"warning: train: utt-train-3: {recipe}/audio/train/train-3.wav: a sample is {value:g}, not a" in printed
+    assert "train: features of 7 of 8 utterances" in printed and len(cuts_of("train")) == 7
+
+
+def test_odd_rates_are_resampled(recipe, program):
+    generator = np.random.default_rng(0)
+    soundfile.write("odd.wav", 0.1 * generator.standard_normal(24001), 48001)
+    RecordingSet.from_recordings([Recording.from_file("odd.wav")]).to_file("data/manifests/odd_recordings.jsonl.gz")
+    SupervisionSet.from_segments([SupervisionSegment("u", "odd", 0.0, 0.5, text="one")]).to_file(
+        "data/manifests/odd_supervisions.jsonl.gz"
+    )
+    program("compute_fbank").main([*ARGS[:-1], "odd"])
+    (cut,) = cuts_of("odd")
+    assert cut.load_features().shape == (50, 40)
 
 
 def test_nothing_readable_is_an_error(recipe, program, capsys):
@@ -232,9 +314,9 @@ def test_noise_is_cut_into_windows_that_training_reads(recipe, program):
 def test_bad_input_is_one_line(recipe, program, capsys):
     main = program("compute_fbank").main
     assert "none_recordings.jsonl.gz: no such manifest; stage 1" in fails(main, ["--sets", "none"], capsys)
-    assert "--perturb-speed: 'fast' is no list" in fails(main, [*ARGS, "--perturb-speed", "fast"], capsys)
+    assert "--perturb-speed: 'fast' is not a list of numbers" in fails(main, [*ARGS, "--perturb-speed", "fast"], capsys)
     assert "factors are from 0.5 to 2" in fails(main, [*ARGS, "--perturb-speed", "9"], capsys)
-    assert "--split: '3/2' is not K/N" in fails(main, [*ARGS, "--split", "3/2"], capsys)
+    assert "--split is K/N, such as 1/4, not '3/2'" in fails(main, [*ARGS, "--split", "3/2"], capsys, status=2)
     silence = ["--frontend", "slaney_log_mel", "--high-freq", "8000", "--sets", "dev"]
     assert "cuts off silence, so its frames can't be stored" in fails(main, silence, capsys)
 

@@ -1,5 +1,6 @@
 """local/import_corpus.py and local/export_kaldi.py: every kind of source, errors with file and line, other scripts."""
 
+import io
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from lhotse import CutSet, RecordingSet, SupervisionSet
+from lhotse import CutSet, Recording, RecordingSet, SupervisionSegment, SupervisionSet
 from lhotse.serialization import SequentialJsonlWriter
 from lhotse.utils import fastcopy
 
@@ -72,7 +73,7 @@ def test_two_sources_make_one_set(kaldi, tmp_path, load, program, capsys):
     write_kaldi(tmp_path / "more", segments=False)
     with pytest.raises(SystemExit):
         load("train=kaldi", "train=more")
-    assert "more/wav.scp:1: recording rec-a of train is another one in kaldi/wav.scp:1" in capsys.readouterr().err
+    assert "more/wav.scp:1: recording rec-a of train differs from the one in kaldi/wav.scp:1" in capsys.readouterr().err
     assert set(load("train=kaldi", "dev=more")) == {"train", "dev"}
 
 
@@ -107,6 +108,106 @@ def test_formats_and_rates(tmp_path, monkeypatch, load, name, rate, options):
     assert recording.resample(16000).load_audio().shape == (1, round(16000 * recording.duration))
 
 
+def write_table(name, content):
+    """A table of one line about an audio file with this content."""
+    Path(name).write_bytes(content)
+    Path("t.tsv").write_text(f"audio\ttext\n{name}\tone two\n")
+
+
+def bytes_of(form, samples, rate=RATE, **options):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format=form, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("form", ["WAV", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "FLAC", "OGG", "MP3"])
+def test_half_a_recording_is_no_recording(tmp_path, monkeypatch, load, capsys, form):
+    monkeypatch.chdir(tmp_path)
+    content = bytes_of(form, 0.1 * np.sin(np.arange(RATE) / 5))
+    write_table("half.audio", content[: len(content) // 2])
+    with pytest.raises(SystemExit):
+        load("train=t.tsv")
+    error = capsys.readouterr().err
+    assert "t.tsv:2: " in error and "half.audio: truncated" in error and len(error.splitlines()) == 1
+    Path("wav.scp").write_text(f"r head -c {len(content) // 2} {tmp_path}/whole |\n")
+    Path("whole").write_bytes(content)
+    Path("text").write_text("r one two\n")
+    with pytest.raises(SystemExit):
+        load("train=.", more=["--allow-pipes", "true"])
+    error = capsys.readouterr().err
+    assert "wav.scp:1: the output of the command: truncated" in error and len(error.splitlines()) == 1
+    assert not list(tmp_path.glob("data/audio/**/*.flac"))
+
+
+def test_chained_ogg_is_refused_and_joined_mp3_read_whole(tmp_path, monkeypatch, load, capsys):
+    monkeypatch.chdir(tmp_path)
+    samples = 0.1 * np.sin(np.arange(RATE) / 5)
+    write_table("two.ogg", bytes_of("OGG", samples) * 2)
+    with pytest.raises(SystemExit):
+        load("train=t.tsv")
+    assert "t.tsv:2: " in (error := capsys.readouterr().err) and "two.ogg: several Ogg streams" in error
+    write_table("two.mp3", bytes_of("MP3", samples, bitrate_mode="VARIABLE") * 2)
+    assert load("train=t.tsv")["train"]["two"].duration == pytest.approx(2.0, abs=0.35)
+
+
+def test_flac_of_unknown_length_is_imported_with_the_length_that_it_has(tmp_path, monkeypatch, load):
+    monkeypatch.chdir(tmp_path)
+    flac = bytes_of("FLAC", 0.1 * np.sin(np.arange(RATE) / 5))
+    write_table("a.flac", flac[:21] + bytes([flac[21] & 0xF0]) + bytes(4) + flac[26:])
+    assert load("train=t.tsv")["train"]["a"].duration == 1.0
+    Path("wav.scp").write_text(f"r cat {tmp_path}/a.flac |\n")
+    Path("text").write_text("r one two\n")
+    assert load("train=.", more=["--allow-pipes", "true"])["train"]["r"].duration == 1.0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_what_a_command_writes_are_numbers(tmp_path, monkeypatch, load, capsys, value):
+    monkeypatch.chdir(tmp_path)
+    samples = np.zeros(RATE, np.float32)
+    samples[3] = value
+    soundfile.write("x.wav", samples, RATE, subtype="FLOAT")
+    Path("wav.scp").write_text(f"r cat {tmp_path}/x.wav |\n")
+    Path("text").write_text("r one two\n")
+    with pytest.raises(SystemExit):
+        load("train=.", more=["--allow-pipes", "true"])
+    error = capsys.readouterr().err
+    assert "wav.scp:1: the output of the command: a sample is" in error and len(error.splitlines()) == 1
+
+
+def test_empty_files_are_named(tmp_path, monkeypatch, load, capsys):
+    monkeypatch.chdir(tmp_path)
+    for content, problem in ((b"", "the file is empty"), (bytes_of("WAV", np.zeros(0)), "no samples; leave it out")):
+        write_table("empty.wav", content)
+        with pytest.raises(SystemExit):
+            load("train=t.tsv")
+        assert f"empty.wav: {problem}" in capsys.readouterr().err
+
+
+def test_a_path_that_is_no_utf8_is_named(tmp_path, monkeypatch, load, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_tone(tmp_path / "a.wav")
+    os.rename("a.wav", b"caf\xe9.wav")
+    os.symlink(b"caf\xe9.wav", "link.wav")
+    Path("t.jsonl").write_text(json.dumps({"audio": "link.wav", "text": "one"}))
+    with pytest.raises(SystemExit):
+        load("train=t.jsonl")
+    error = capsys.readouterr().err
+    assert f"t.jsonl:1: {tmp_path}/caf\\udce9.wav: the path is not UTF-8; rename it" in error
+
+
+def test_files_of_one_name_in_several_folders(tmp_path, monkeypatch, load):
+    monkeypatch.chdir(tmp_path)
+    names = ["d3/x-2", "d1/x", "d2/x", "d3/x", "d4/x-3", "d4/x"]
+    for name in names:
+        write_tone(tmp_path / f"{name}.wav", 0.5)
+    Path("t.tsv").write_text("audio\ttext\n" + "".join(f"{name}.wav\t{i}\n" for i, name in enumerate(names)))
+    found = load("train=t.tsv")["train"]
+    sources = {r.id: r.sources[0].source for r in RecordingSet.from_file("data/manifests/train_recordings.jsonl.gz")}
+    assert sorted(s.text for s in found.values()) == list("012345") and len(found) == 6
+    for s in found.values():
+        assert sources[s.recording_id] == str(tmp_path / f"{names[int(s.text)]}.wav")
+
+
 def test_several_channels_are_named(tmp_path, monkeypatch, load, capsys):
     monkeypatch.chdir(tmp_path)
     soundfile.write(tmp_path / "two.flac", np.zeros((800, 2)), RATE)
@@ -114,7 +215,7 @@ def test_several_channels_are_named(tmp_path, monkeypatch, load, capsys):
     with pytest.raises(SystemExit):
         load("train=t.tsv")
     error = capsys.readouterr().err
-    assert "t.tsv:2: " in error and "two.flac: 2 channels; write one file a channel" in error
+    assert "t.tsv:2: " in error and "two.flac: 2 channels; write one file per channel" in error
 
 
 def test_commands_run_only_when_allowed(kaldi, load, capsys):
@@ -200,11 +301,24 @@ def test_tables(tmp_path, monkeypatch, load, capsys):
         ("d.jsonl", '{"audio": "one.wav", "text": "a"}\n{"audio": "one.wav"}\n', "d.jsonl:2: expected an object"),
         ("d.jsonl", '{"audio": "one.wav", "text": "a"}\n{"audio"\n', "d.jsonl:2: not JSON"),
         ("d.jsonl", '{"audio": "one.wav", "text": "a", "start": -1}\n', "d.jsonl:1: start is -1"),
+        ("d.jsonl", '{"audio": "one.wav", "text": false}\n', "d.jsonl:1: text is false; write it as a string"),
+        ("d.jsonl", '{"audio": "one.wav", "text": "a", "id": 1.5}\n', "d.jsonl:1: id is 1.5; write it as a string"),
+        ("d.jsonl", '{"audio": ["one.wav"], "text": "a"}\n', 'd.jsonl:1: audio is ["one.wav"]; write it as a string'),
     ):
         (tmp_path / "in" / name).write_text(content)
         with pytest.raises(SystemExit):
             load(f"train=in/{name}")
         assert f"in/{message}" in capsys.readouterr().err
+
+
+def test_numbers_as_texts_and_ids(tmp_path, monkeypatch, load):
+    monkeypatch.chdir(tmp_path)
+    write_tone(tmp_path / "one.wav", 1.0)
+    rows = [{"audio": "one.wav", "text": n, "id": n, "speaker": n} for n in (0, 7)]
+    rows.append({"audio": "one.wav", "text": None, "id": "x", "speaker": None})
+    Path("d.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = load("train=d.jsonl")["train"]
+    assert {k: (s.text, s.speaker) for k, s in found.items()} == {"0": ("0", "0"), "7": ("7", "7"), "x": ("", None)}
 
 
 def test_lhotse_manifests(kaldi, load, capsys):
@@ -255,6 +369,58 @@ def test_faults_of_lhotse_manifests_name_file_and_line(kaldi, load, capsys):
         with pytest.raises(SystemExit):
             load("train=x_recordings.jsonl.gz")
         assert message in capsys.readouterr().err
+
+
+CONTRADICTIONS = [
+    ({"sampling_rate": 16000, "num_samples": 16000}, {}, "8000 samples/s, by the manifest 16000"),
+    ({"duration": 2.0, "num_samples": 2 * RATE}, {}, "1 s, by the manifest 2"),
+    ({"duration": 0.9, "num_samples": 7200}, {}, "1 s, by the manifest 0.9"),
+    ({"sources": "stereo.wav"}, {}, "2 channels, by the manifest 1"),
+    ({"sources": "bad.wav"}, {}, "bad.wav: truncated"),
+    ({"channel_ids": [1]}, {}, "x_supervisions.jsonl.gz:1: u: channel 0; recording r has channel 1"),
+    ({}, {"channel": 3}, "x_supervisions.jsonl.gz:1: u: channel 3; recording r has channel 0"),
+]
+
+
+@pytest.mark.parametrize("recording_changes, changes, message", CONTRADICTIONS)
+def test_lhotse_manifests_that_contradict_the_audio(
+    tmp_path, monkeypatch, load, capsys, recording_changes, changes, message
+):
+    monkeypatch.chdir(tmp_path)
+    write_tone(tmp_path / "a.wav", 1.0)
+    soundfile.write("stereo.wav", np.zeros((RATE, 2)), RATE)
+    Path("bad.wav").write_bytes(Path("a.wav").read_bytes()[:-100])
+    recording = Recording.from_file("a.wav", recording_id="r")
+    if "sources" in recording_changes:
+        recording_changes = {"sources": [fastcopy(recording.sources[0], source=recording_changes["sources"])]}
+    if "channel_ids" in recording_changes:
+        recording_changes = {**recording_changes, "sources": [fastcopy(recording.sources[0], channels=[1])]}
+    supervision = SupervisionSegment("u", "r", 0.0, 0.5, text="one")
+    RecordingSet.from_recordings([fastcopy(recording, **recording_changes)]).to_file("x_recordings.jsonl.gz")
+    SupervisionSet.from_segments([fastcopy(supervision, **changes)]).to_file("x_supervisions.jsonl.gz")
+    with pytest.raises(SystemExit):
+        load("train=x_recordings.jsonl.gz")
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) == 1
+    if "supervisions" not in message:
+        assert "x_recordings.jsonl.gz:1: r: " in error
+    assert not Path("data/manifests/sets").exists()
+
+
+def test_lhotse_manifests_with_transforms_are_compared_before_them(tmp_path, monkeypatch, load, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_tone(tmp_path / "a.wav", 1.0)
+    recording = Recording.from_file("a.wav", recording_id="r")
+    SupervisionSet.from_segments([SupervisionSegment("u", "r", 0.0, 0.5, text="one")]).to_file(
+        "x_supervisions.jsonl.gz"
+    )
+    for changed in (
+        recording.resample(16000),
+        recording.resample(16000).perturb_speed(0.9),
+        recording.perturb_volume(2),
+    ):
+        RecordingSet.from_recordings([fastcopy(changed, id="r")]).to_file("x_recordings.jsonl.gz")
+        assert set(load("train=x_recordings.jsonl.gz")["train"]) == {"u"}
 
 
 @pytest.mark.parametrize("segments", [True, False])

@@ -9,7 +9,7 @@ def test_model_tokens_and_transcripts(recipe, program, capsys):
     tokenizer = Tokenizer.load("data/lang")
     rows = [line.split(" ") for line in (recipe / "data/lang/tokens.txt").read_text().splitlines()]
     assert rows[:3] == [["<blk>", "0"], ["<sos/eos>", "1"], ["<unk>", "2"]]
-    assert [token for token, _ in rows] == tokenizer.pieces
+    assert [token for token, _ in rows] == tokenizer.tokens
     assert len(rows) == 14
     transcripts = (recipe / "data/lang/transcript_words.txt").read_text().splitlines()
     assert len(transcripts) == 8 and transcripts[0] == "one"
@@ -22,7 +22,7 @@ def test_blank_last(recipe, program):
     rows = (recipe / "data/lang/tokens.txt").read_text().splitlines()
     assert rows[0] == "<unk> 0" and rows[12:] == ["<blk> 12"]
     assert (tokenizer.unk_id, tokenizer.blank_id, tokenizer.vocab_size) == (0, 12, 13)
-    assert "<sos/eos>" not in tokenizer.pieces
+    assert "<sos/eos>" not in tokenizer.tokens
     assert tokenizer.decode(tokenizer.encode("one")) == "one"
 
 
@@ -63,6 +63,38 @@ def test_two_sizes_need_two_folders(recipe, program):
     with pytest.raises(SystemExit) as error:
         program("train_bpe").main(["--vocab-size", "14", "15", "--out", "data/lang"])
     assert error.value.code == 2
+
+
+# Thai, Persian with a non-joiner, full width, an ellipsis, a fraction, decomposed accents, a ligature
+RAW = [
+    "\u0e19\u0e49\u0e33 \u0e17\u0e33", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\uff21\uff22 \uff11",
+    "wait\u2026 what", "\u00bd cup", "cafe\u0301 e\u0301te\u0301", "\ufb01ne \u2122",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options", [["--token-type", "char"], ["--vocab-size", "60"], ["--vocab-size", "60", "--blank", "last"]]
+)
+def test_the_tokens_give_every_text_back(recipe, program, options):
+    texts = [*RAW, "odd\u00a0blanks\u3000here"]
+    segments = [SupervisionSegment(f"u{i}", "a", 0, 1, text=text) for i, text in enumerate(texts)]
+    SupervisionSet.from_segments(segments).to_file("data/manifests/raw_supervisions.jsonl.gz")
+    program("train_bpe").main([*options, "--train-set", "raw", "--out", "data/lang"])
+    tokenizer = Tokenizer.load("data/lang")
+    assert [tokenizer.decode(tokenizer.encode(text)) for text in texts] == [*RAW, "odd blanks here"]
+    assert all(tokenizer.unk_id not in tokenizer.encode(text) for text in texts)
+    assert (recipe / "data/lang/transcript_words.txt").read_text().splitlines() == [*RAW, "odd blanks here"]
+
+
+def test_names_of_special_tokens_in_transcripts_are_text(recipe, program):
+    text = "he <blk> said <unk> and <sos/eos>"
+    segments = [SupervisionSegment(f"u{i}", "a", 0, 1, text=text) for i in range(3)]
+    SupervisionSet.from_segments(segments).to_file("data/manifests/raw_supervisions.jsonl.gz")
+    for options in (["--token-type", "char"], ["--vocab-size", "30"], ["--vocab-size", "30", "--blank", "last"]):
+        program("train_bpe").main([*options, "--train-set", "raw", "--out", "data/lang"])
+        tokenizer = Tokenizer.load("data/lang")
+        named = {tokenizer.tokens.index(name) for name in ("<blk>", "<sos/eos>") if name in tokenizer.tokens}
+        assert not named & set(tokenizer.encode(text))
 
 
 def test_tokens_of_a_list(recipe, program, capsys):

@@ -30,7 +30,7 @@ def edit(name, change):
         file.writelines(json.dumps(cut) + "\n" for cut in cuts)
 
 
-def test_good_data_passes_whole(stages, program, capsys):
+def test_good_data_passes_whole(stages, program, capsys, checked_page):
     program("validate").main(ARGS)
     train = CutManifest("data/cuts/train.jsonl")
     assert len(train) == 8 and len(CutManifest("data/cuts/dev.jsonl")) == 3
@@ -47,7 +47,10 @@ def test_good_data_passes_whole(stages, program, capsys):
     assert statistics["train"]["speakers"]["-"]["utterances"] == 8 and set("onetwohr") == set(
         statistics["train"]["characters"]
     )
-    assert "tokens a second, percentiles" in (stages / "data/cuts/statistics.txt").read_text()
+    assert "tokens per second, percentiles" in (stages / "data/cuts/statistics.txt").read_text()
+    checker = checked_page((stages / "data/cuts/corpus.html").read_text())
+    assert "train 8 of 8, dev 3 of 3" in checker.text and checker.tags.count("svg") == 6
+    assert "../../audio/dev/dev-1.wav#t=0.00,0.51" in checker.fetched
     assert "train: 8 of 8 utterances kept" in capsys.readouterr().out
 
 
@@ -102,6 +105,28 @@ def test_faults_are_counted_and_left_out(stages, program, capsys):
     assert "empty text: 1" in (stages / "data/cuts/report.txt").read_text()
 
 
+def test_sets_to_be_scored_keep_what_training_leaves_out(stages, program, capsys):
+    def damage(number, cut):
+        texts = {0: "four 4", 1: "one\u3000two", 2: " ".join(["one two three"] * 50)}
+        if number in texts:
+            cut["supervisions"][0]["text"] = texts[number]
+
+    for name in ("train", "dev"):
+        edit(name, damage)
+    program("validate").main([*ARGS, "--max-drop", "30"])
+    assert len(CutManifest("data/cuts/train.jsonl")) == 6
+    dev = CutManifest("data/cuts/dev.jsonl")
+    texts = [dev[i].supervisions[0].text for i in range(3)]
+    assert texts == ["four 4", "one two", " ".join(["one two three"] * 50)]
+    assert json.loads((stages / "data/cuts/left_out.json").read_text()) == {
+        "train": {"unknown characters": 1, "more tokens than frames": 1},
+        "dev": {},
+    }
+    report = (stages / "data/cuts/report.txt").read_text()
+    assert "dev: 3 of 3 utterances kept" in report and "  kept, unknown characters: 1" in report
+    assert report.count("  kept, blanks made single spaces: 1") == 2
+
+
 def test_too_many_faults_stop_and_keep_what_was_there(stages, program, capsys):
     program("validate").main(ARGS)
     before = (stages / "data/cuts/dev.jsonl").read_bytes()
@@ -119,7 +144,11 @@ def test_too_many_faults_stop_and_keep_what_was_there(stages, program, capsys):
 @pytest.mark.parametrize(
     "argv, message",
     [
-        (["--sets", "dev", "--bpe-model", "data/lang/bpe.model"], "--sets: train is missing"),
+        (
+            ["--sets", "dev", "--bpe-model", "data/lang/bpe.model"],
+            'none of the sets "dev" begins with train; give --train-set',
+        ),
+        (["--sets", "dev", "--train-set", "train", "--bpe-model", "data/lang/bpe.model"], "--sets: train is missing"),
         (["--sets", "train other", "--bpe-model", "data/lang/bpe.model"], "other.jsonl.gz: no such manifest; stage 3"),
         (["--sets", "train", "--bpe-model", "nowhere"], "nowhere: no such BPE model"),
         ([*ARGS, "--fbank-dir", "data/nothing"], "data/nothing/features.json: no such file"),

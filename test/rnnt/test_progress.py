@@ -9,7 +9,7 @@ def test_a_log_gets_lines_and_only_of_what_takes_long(monkeypatch):
     monkeypatch.setattr(sys, "stderr", log)
     assert list(progress.progress(range(5), what="short", unit="utt")) == [0, 1, 2, 3, 4]
     assert log.getvalue() == ""
-    monkeypatch.setattr(progress, "SECONDS_A_LINE", 0)
+    monkeypatch.setattr(progress, "SECONDS_PER_LINE", 0)
     list(progress.progress(iter("abc"), total=3, what="long", unit="utt"))
     lines = log.getvalue().splitlines()
     assert "\r" not in log.getvalue() and all(line.startswith("long: ") for line in lines)

@@ -7,7 +7,7 @@ import pytest
 
 from rnnt.score import main
 from rnnt.scoring import score
-from rnnt.scoring.folder import write_folder
+from rnnt.scoring.results_dir import write_results_dir
 
 
 @pytest.fixture
@@ -88,13 +88,27 @@ def test_table_has_a_row_for_every_set_and_method(tmp_path, capsys):
     assert "100 chars" in lines[4]
 
 
+def test_table_says_what_was_left_out(tmp_path, capsys):
+    for method, left_out in (("greedy_search", {"unreadable features": 2, "empty text": 1}), ("beam_search", None)):
+        folder = tmp_path / "a" / f"decode_{method}" / "test"
+        make_summary(folder, "test", 6.0)
+        if left_out:
+            summary = json.loads((folder / "summary.json").read_text())
+            (folder / "summary.json").write_text(json.dumps({**summary, "left_out": left_out}))
+    main(["table", str(tmp_path / "a")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[-5:] == ["words", "left", "out", "RTF", "model"]
+    assert lines[3].split()[-4:] == ["100", "3", "0.0123", "epoch-5-avg-1"]
+    assert lines[4:] == ["test: 3 utterances are left out and not scored: unreadable features 2, empty text 1"]
+
+
 def decode_folder(folder, refs, hyps):
     report = score(refs, hyps, speakers={key: key[:2] for key in refs})
     utterances = [{"id": key, "speaker": key[:2]} for key in refs]
-    write_folder(folder, report, utterances, {"set": "test", "rtf": 0.1, "checkpoint": "epoch-1"})
+    write_results_dir(folder, report, utterances, {"set": "test", "rtf": 0.1, "checkpoint": "epoch-1"})
 
 
-def test_compare_two_experiments(tmp_path, capsys):
+def test_compare_two_experiments(tmp_path, capsys, checked_page):
     refs = {f"s{i % 5}-{i:02}": "one two three four" for i in range(40)}
     worse = {key: "one too three four" if i % 2 else "one two three four" for i, key in enumerate(refs)}
     decode_folder(tmp_path / "a" / "decode_greedy_search" / "test", refs, worse)
@@ -106,6 +120,41 @@ def test_compare_two_experiments(tmp_path, capsys):
     method, name, a, b, difference, _, better, p, segments = lines[2].split()
     assert (method, name, a, b, difference, segments) == ("greedy_search", "test", "12.50", "0.00", "-12.50", "20")
     assert float(better) == 1.0 and float(p) < 0.001
+    main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--html", str(tmp_path / "page.html")])
+    assert capsys.readouterr().out.splitlines() == [*lines, str(tmp_path / "page.html")]
+    checker = checked_page((tmp_path / "page.html").read_text())
+    assert "-12.5" in checker.text and checker.text.count("A 1, B 0 of 4") == 20 and checker.fetched == []
+
+
+def test_compare_two_decodes_of_one_experiment(tmp_path, capsys):
+    refs = {f"s{i % 5}-{i:02}": "one two" for i in range(10)}
+    for decode, wrong in (("greedy_search", 2), ("modified_beam_search_beam-8", 0)):
+        hyps = {key: "one too" if i < wrong else "one two" for i, key in enumerate(refs)}
+        for name in ("dev", "test"):
+            decode_folder(tmp_path / f"decode_{decode}" / name, refs, hyps)
+    a, b = str(tmp_path / "decode_greedy_search"), str(tmp_path / "decode_modified_beam_search_beam-8")
+    main(["compare", a, b])
+    lines = capsys.readouterr().out.splitlines()
+    title = ["greedy_search", "/", "modified_beam_search_beam-8"]
+    assert [line.split()[:6] for line in lines[2:]] == [[*title, name, "10.00", "0.00"] for name in ("dev", "test")]
+    main(["compare", f"{b}/test", f"{a}/test"])
+    assert capsys.readouterr().out.splitlines()[2].split()[3:6] == ["test", "0.00", "10.00"]
+    with pytest.raises(SystemExit):
+        main(["compare", str(tmp_path), b])
+    assert f"{tmp_path} is an experiment and {b} a decode; compare two of one kind" in capsys.readouterr().err
+
+
+def test_table_has_a_column_of_settings(tmp_path, capsys):
+    for label in ("greedy_search", "greedy_search_avg-5_sym-1"):
+        make_summary(tmp_path / f"decode_{label}" / "test", "test", 6.0)
+        path = tmp_path / f"decode_{label}" / "test" / "summary.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "search": {"decoding_method": "greedy_search"}}))
+    main(["table", str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:3] == ["method", "settings", "set"]
+    assert [line.split()[:4] for line in lines[2:]] == [
+        ["greedy_search", "test", "6.00", "3.00"], ["greedy_search", "avg-5", "sym-1", "test"],
+    ]  # fmt: skip
 
 
 def test_compare_refuses_what_cannot_be_compared(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""shellcheck and ruff find nothing."""
+"""shellcheck, ruff and mypy find nothing."""
 
 import shutil
 import subprocess
@@ -52,6 +52,11 @@ def test_ruff_finds_nothing(arguments):
     # Folders are searched for *.py, but for what .gitignore names; the launchers are called otherwise.
     folders = [ROOT / folder for folder in FOLDERS if (ROOT / folder).is_dir()]
     run(program("ruff"), *arguments, ROOT / "setup.py", *folders, *scripts(b"python3"))
+
+
+def test_mypy_finds_nothing():
+    """The options stand in pyproject.toml."""
+    run(program("mypy"), "--no-error-summary")
 
 
 @pytest.mark.parametrize("path", scripts(b"sh"), ids=lambda path: str(path.relative_to(ROOT)))

@@ -19,6 +19,7 @@ case "$*" in
     cp "$0" "$3/bin/python3"
     ;;
   *"-m pip --version"*) [ ! -e "$state/broken" ] ;;
+  *"-m pip install"*--dry-run*) echo "Would install$([ ! -e "$state/missing" ] || echo " jiwer-4") rnnt-0.1.0" ;;
   *"-m pip install"*-e*)
     sleep "$(cat "$state/slow" 2>/dev/null || echo 0)"
     [ ! -e "$state/fail" ] || {{ echo "no route to host"; exit 1; }}
@@ -93,7 +94,7 @@ def test_second_run_does_nothing_until_setup_py_changes(checkout):
     assert len(checkout.calls(" -e ")) == 1
 
 
-def test_failed_install_is_explained_and_mended(checkout):
+def test_failed_install_is_explained_and_completed(checkout):
     (checkout.state / "fail").touch()
     result = checkout.setup()
     assert result.returncode == 1
@@ -110,7 +111,7 @@ def test_failed_install_is_explained_and_mended(checkout):
     assert [p.name for p in site.iterdir()] == ["whole-1.dist-info"]
 
 
-def test_broken_environment_is_made_anew(checkout):
+def test_broken_environment_is_made_again(checkout):
     checkout.venv.mkdir()
     (checkout.venv / "rubbish").touch()
     result = checkout.setup()
@@ -153,10 +154,40 @@ def test_existing_environment_keeps_its_versions(checkout, tmp_path):
     other = tmp_path / "other"
     (other / "bin").mkdir(parents=True)
     shutil.copy(checkout.python, other / "bin/python3")
+    (checkout.state / "missing").touch()
     assert checkout.setup(RNNT_VENV=str(other)).returncode == 0
-    (install,) = checkout.calls(" -e ")
+    (install,) = (call for call in checkout.calls(" -e ") if "--dry-run" not in call)
     assert "-c " not in install and "torchaudio" not in install
     assert not checkout.venv.exists()
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_checkouts_share_an_environment_that_has_everything(tmp_path, linked):
+    first, second = (Checkout(tmp_path / name) for name in ("first", "second"))
+    for checkout, text in ((first, "one"), (second, "two")):
+        (checkout.folder / "setup.py").write_text(f'# {text}\n    "train.py = rnnt.train:main",\n')
+    if linked:
+        second.venv.symlink_to(first.venv)
+    more = {} if linked else {"RNNT_VENV": str(first.venv)}
+    program = first.venv / "bin/train.py"
+
+    def installs():
+        return [call for call in first.calls(" -e ") if "--dry-run" not in call]
+
+    assert first.setup().returncode == 0 and len(installs()) == 1
+    assert second.setup(**more).returncode == 0 and len(installs()) == 1  # no program there
+    program.write_text(f"#!{first.python}\n")
+    program.chmod(0o755)
+    (second.folder / "setup.py").write_text('# three\n    "train.py = rnnt.train:main",\n')
+    result = second.setup(**more)
+    assert result.returncode == 0 and "has all that this checkout needs" in result.stdout
+    # Each finds it ready from now on.
+    assert installs() == [] and first.setup().stdout == second.setup(**more).stdout == ""
+    # A package is missing.
+    (first.state / "missing").touch()
+    (second.folder / "setup.py").write_text('# four\n    "train.py = rnnt.train:main",\n')
+    assert second.setup(**more).returncode == 0 and len(installs()) == 1
+    assert first.setup().stdout == ""
 
 
 def test_missing_existing_environment_and_unknown_option(checkout, tmp_path):

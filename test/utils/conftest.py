@@ -73,3 +73,10 @@ class Cluster:
 @pytest.fixture
 def cluster(tmp_path):
     return Cluster(tmp_path)
+
+
+@pytest.fixture(params=["one job", "array"])
+def cluster_in_job_folder(tmp_path, request):
+    """A cluster whose folder is called like the range variable, and the options of one job or of an array."""
+    (tmp_path / "JOB_7").mkdir()
+    return Cluster(tmp_path / "JOB_7"), ["a.log"] if request.param == "one job" else ["JOB=1:2", "a.JOB.log"]

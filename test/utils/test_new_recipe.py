@@ -51,7 +51,7 @@ def test_a_recipe_without_its_data(checkout, recipe):
 
 def test_bad_names_are_refused(checkout):
     for arguments, message in (
-        (["template"], "already there"),
+        (["template"], "already exists"),
         (["a/b"], "a name is letters"),
         (["--from", "none", "x"], "no such recipe; --from is one of librispeech template"),
         ([], "expected one name, got 0"),
@@ -62,7 +62,7 @@ def test_bad_names_are_refused(checkout):
 
 
 def write_kaldi(folder, number, seed):
-    """A Kaldi directory of `number` utterances of tones, 8000 samples a second, with lower-case words."""
+    """A Kaldi directory of `number` utterances of tones, 8000 samples per second, with lower-case words."""
     generator = np.random.default_rng(seed)
     files = {"wav.scp": [], "text": [], "utt2spk": []}
     for i in range(number):

@@ -26,6 +26,15 @@ def test_array_with_a_failed_task_and_that_task_again(cluster):
     assert [cluster.body(f"log/x.{i}.log") for i in (3, 5)] == [["3"], ["again 5"]]
 
 
+def test_folders_that_are_called_like_the_variable_keep_their_names(cluster_in_job_folder):
+    cluster, (*array, log) = cluster_in_job_folder
+    words = [f"--out={cluster.folder}/JOB", "/data/JOBS/x", f"{cluster.folder}/NUMBER_OF_TASK"]
+    assert cluster.run("queue.pl", *array, f"{cluster.folder}/log/{log}", "echo", *words) == (0, "")
+    expected = [f"--out={cluster.folder}/2", "/data/2S/x"] if array else words[:2]
+    assert cluster.body(f"log/{log.replace('JOB', '2')}") == [" ".join([*expected, words[2]])]
+    assert {path.name for path in (cluster.folder / "q").iterdir()} == {"a.sh", "a.log"}
+
+
 def test_one_job_is_no_array(cluster):
     assert cluster.run("queue.pl", "--max-jobs-run", 3, "JOB=4", "x.JOB.log", "echo", "JOB") == (0, "")
     assert "-t" not in cluster.calls("qsub")[0].split() and "-tc" not in cluster.calls("qsub")[0].split()
@@ -58,7 +67,7 @@ def test_killed_tasks_are_reported(cluster):
     assert f"x.1.log: ended by Grid Engine: {limit}\n    | at work" in errors
     assert "x.2.log: killed by signal SIGKILL" in errors
     assert "x.3.log: error state Eqw: can't open the log" in errors
-    # What is in the error state shall not run when somebody clears it.
+    # What is in the error state must not run when the state is cleared.
     assert cluster.calls("qdel") == ["qdel -f 1 -t 3"]
 
 

@@ -63,6 +63,38 @@ def test_command_longer_than_one_argument_may_be(run, tmp_path):
     assert body(tmp_path / "a.log") == ["20000"]
 
 
+def test_folders_above_that_are_called_like_the_variable_keep_their_names(tmp_path):
+    """The working directory, the checkout and others that the caller did not choose; their neighbours are variable."""
+    place = tmp_path / "JOBS" / "my-JOB" / "recipe"
+    root = tmp_path / "JOB_root"
+    for folder in (place, root):
+        folder.mkdir(parents=True)
+
+    def run(*words):
+        command = [sys.executable, str(RUN_PL), *map(str, words)]
+        environment = {**os.environ, "RNNT_ROOT": str(root)}
+        return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=60)
+
+    words = [f"--out={place}/x.JOB", place.parent, f"{tmp_path}/JOBS", f"{tmp_path}/JOB.1", f"{root}/a.py", "split/JOB"]
+    done = run("JOB=3:4", f"{place}/log/a.JOB.log", "printf", r"%s\\n", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert body(place / "log/a.4.log") == [
+        f"--out={place}/x.4", str(place.parent), f"{tmp_path}/JOBS", f"{tmp_path}/4.1", f"{root}/a.py", "split/4",
+    ]  # fmt: skip
+    done = run("JOB=1:2", f"{place}/log/a.log", "true")
+    assert done.returncode == 1 and "2 jobs would share the log file" in done.stderr
+    assert run(f"{place}/log/b.log", "true").returncode == 0
+    assert run(f"{root}/log/b.log", "true").returncode == 0 and (root / "log/b.log").exists()
+    done = run("JOB=1:2", f"{place}/log/c.JOB.log", "false")
+    assert f"2 / 2 failed, log is in {place}/log/c.*.log" in done.stderr
+
+
+@pytest.mark.parametrize("log", ["log/a.JOB.log", "split/JOB/a.log"])
+def test_a_forgotten_range_is_noticed(run, log):
+    done = run(log, "true")
+    assert done.returncode == 1 and "you forgot JOB=1:$nj" in done.stderr
+
+
 def test_array_replaces_its_variable_everywhere(run, tmp_path):
     result = run("--mem", "4G", "JOB=2:4", "--max-jobs-run", "2", "d.JOB/x.JOB.log", "echo", "in.JOB", "JOB")
     assert result.returncode == 0

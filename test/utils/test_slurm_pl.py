@@ -20,10 +20,10 @@ def test_log_has_the_lines_that_tools_look_for(cluster):
 def test_words_pass_as_run_pl_passes_them(cluster):
     both = 'it\'s "quoted" JOB'
     words = ["printf", r"%s\\n", "a  b", "$X y", "", '"x" $X z', both, "it's", ";", "echo", "b", "|", "tr", "b", "c"]
-    cluster.environment["RNNT_X"] = "kept 'as' it is"
+    cluster.environment["RNNT_X"] = "kept 'as' it is @LOG@"
     options = ["--num-threads", "2", "JOB=2:3", "x.JOB.log"]
     assert cluster.run("slurm.pl", *options, "X=7", ";", *words, ";", "echo", "$RNNT_X") == (0, "")
-    expected = ["a  b", "7 y", "", '"x" $X z', 'it\'s "quoted" 3', "it's", "c", "kept 'as' it is"]
+    expected = ["a  b", "7 y", "", '"x" $X z', 'it\'s "quoted" 3', "it's", "c", "kept 'as' it is @LOG@"]
     assert cluster.body("x.3.log") == [line for line in expected if line]
     assert "threads=2" in (cluster.folder / "x.3.log").read_text()
 
@@ -35,6 +35,15 @@ def test_path_sh_is_read_and_its_failure_is_the_jobs(cluster):
     (cluster.folder / "path.sh").write_text("echo no environment; return 1\n")
     status, errors = cluster.run("slurm.pl", "a.log", "echo", "$Y")
     assert status == 1 and "no environment" in errors
+
+
+def test_folders_that_are_called_like_the_variable_keep_their_names(cluster_in_job_folder):
+    cluster, (*array, log) = cluster_in_job_folder
+    words = [f"--out={cluster.folder}/JOB", "/data/JOBS/x", f"{cluster.folder}/NUMBER_OF_TASK"]
+    assert cluster.run("slurm.pl", *array, f"{cluster.folder}/log/{log}", "echo", *words) == (0, "")
+    expected = [f"--out={cluster.folder}/2", "/data/2S/x"] if array else words[:2]
+    assert cluster.body(f"log/{log.replace('JOB', '2')}") == [" ".join([*expected, words[2]])]
+    assert {path.name for path in (cluster.folder / "q").iterdir()} == {"a.sh", "a.log"}
 
 
 def test_options_reach_sbatch(cluster):
@@ -122,7 +131,7 @@ def test_step_that_ends_well_after_sigterm_is_not_believed(cluster):
     assert launcher.returncode == 1 and "a.log: CANCELLED: cancelled" in errors
 
 
-def test_held_job_is_told_once_and_waited_for(cluster):
+def test_held_job_is_reported_once_and_waited_for(cluster):
     (cluster.home / "held").write_text("")
     cluster.program(
         "job", f"until [ $(grep -c squeue {cluster.home}/calls) -ge 3 ]; do sleep 0.1; done; rm {cluster.home}/held\n"
@@ -191,7 +200,7 @@ def test_interrupt_cancels_what_was_submitted(cluster, number):
         time.sleep(0.05)
     launcher.send_signal(number)
     _, errors = launcher.communicate(timeout=20)
-    assert launcher.returncode == 2 and errors == "slurm.pl: interrupted, log is in x.JOB.log\n"
+    assert launcher.returncode == 2 and errors == "slurm.pl: interrupted, log is in x.*.log\n"
     assert cluster.calls("scancel") == ["scancel 1"]
     assert "SIGTERM" in (cluster.folder / "x.1.log").read_text()
 

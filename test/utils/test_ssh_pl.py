@@ -45,7 +45,7 @@ def test_words_and_environment_pass(hosts):
     assert hosts.body("x.3.log") == ["a  b", "5", '"x" $X', "it's 3", "a", "'b"]
 
 
-def test_failures_are_told_apart(hosts):
+def test_failures_are_distinguished(hosts):
     (hosts.folder / "mine").write_text("alpha\ndown\n")
     words = ["--hosts-file", "mine", "--jobs-per-host", 2, "JOB=1:3", "x.JOB.log", "exit", "$((JOB==3?7:0))"]
     status, errors = hosts.run("ssh.pl", *words)
@@ -74,7 +74,7 @@ def test_jobs_end_with_the_launcher(hosts, number, status):
     [
         (None, "No such file"),
         ("# none\n", "no host"),
-        ("-oProxyCommand=x\n", "-oProxyCommand=x: write one host a line"),
+        ("-oProxyCommand=x\n", "-oProxyCommand=x: write one host per line"),
     ],
 )
 def test_bad_list_of_hosts(hosts, text, part):

@@ -1,18 +1,20 @@
-"""The script that a scheduler runs for the jobs of a request: one text for all tasks of an array."""
+"""The script that a scheduler runs for the jobs of a request: the same for all tasks of an array."""
 
 import os
 
-from launch.quoting import shell_words, single_quoted
+from launch.command_line import Job, Request
+from launch.quoting import fill, shell_words, single_quoted
+from launch.range_variable import substitute
 
-# What a command says with this exit status: my state is saved, run me again. Grid Engine's own number for it.
+# A command with this exit status has saved its state and is to be run again. The number is Grid Engine's.
 AGAIN = 99
 
-# The text of the script. Its own names begin with _job_; the command's variables are its own business.
-# - The command and the log's name are templates in which the shell replaces the range variable, as run.pl does.
-# - The status is written by a trap on EXIT, so that every end but SIGKILL leaves it.
-# - SIGUSR1 (state wanted soon) and SIGTERM are passed on to the command and its children. SIGUSR1 means nothing to a
-#   program without a handler for it. After SIGTERM the shell between waits for the command and ends as it did.
-# - After SIGTERM the scheduler has its own plans for the job (requeue, or the end): it tells the launcher, not we.
+# Variables of the script begin with _job_, so that the command may use all others.
+# - In the command and the log's name of an array the shell puts the number of the task, where run.pl does.
+# - A trap on EXIT writes the status, after every end but SIGKILL.
+# - SIGUSR1 (save your state soon) and SIGTERM are passed on to the command and its children. A program without a
+#   handler for SIGUSR1 ignores it. After SIGTERM the shell in between waits for the command and ends as it did.
+# - After SIGTERM the scheduler decides about the job (requeue or end) and tells the launcher: no status is written.
 _TEMPLATE = r"""#!/bin/bash
 # A job of @TOOL@
 _job_folder=@FOLDER@
@@ -27,16 +29,16 @@ IFS= read -r -d '' _job_log <<'@MARK@'
 IFS= read -r -d '' _job_command <<'@MARK@'
 @COMMAND@
 @MARK@
-_job_log=${_job_log//@NAME@/$_job_task}
+_job_log=${_job_log//@NUMBER@/$_job_task}
 _job_log=${_job_log%$'\n'}
-_job_command=${_job_command//@NAME@/$_job_task}
+_job_command=${_job_command//@NUMBER@/$_job_task}
 _job_command=${_job_command%$'\n'}
 
 _job_date() { LC_ALL=C printf '%(%a %b %e %H:%M:%S %Z %Y)T' -1; }
 
 _job_end() {
   _job_status=$?
-  # SIGTERM for the whole job may reach the command before this shell.
+  # SIGTERM for all of the job may reach the command before this shell.
   [ $_job_status -ne 143 ] || [ -n "$_job_terminated" ] || sleep 1
   trap '' TERM USR1
   if [ -n "$_job_terminated" ] && [ $_job_status -ne 0 ]; then
@@ -94,44 +96,44 @@ fi
 """
 
 
-def render(request, jobs, files, dialect):
-    """The text of the script.
+def render(request: Request, jobs: "list[Job]", files: str, dialect: "dict[str, str]") -> str:
+    """Make the text of the script.
 
-    `files` is the folder for the done files. `dialect` holds what differs among schedulers, as shell text: TASK and
-    RESTARTS (how often the job was started again), START (`"$@"` in the background), PASS (signal $1 for it), RUN,
-    AGAIN (what to do with a status of `AGAIN`) and EXIT (how to leave).
+    Args:
+        request: what the caller asked for.
+        jobs: those of its jobs that are to run.
+        files: folder for the done files.
+        dialect: what differs between schedulers, as shell text: TASK, RESTARTS (how often the job was started again),
+            START (`"$@"` in the background), PASS (signal $1 for it), RUN, AGAIN (what to do with a status of
+            `AGAIN`) and EXIT (how to leave).
     """
-    command = " ".join(shell_words(request.command))
-    log = request.log
-    mark = "END_OF_TEXT"
+    array = len(jobs) > 1 and request.job_name
+    job = Job(None, request.log, request.command) if array else jobs[0]
+    command, log = " ".join(shell_words(job.command)), job.log
+    # Neither may stand in the texts: not the line that ends them, nor what the shell replaces by the number of a task.
+    mark, number = "END_OF_TEXT", "NUMBER_OF_TASK"
     while mark in command or mark in log:
         mark += "_"
-    if len(jobs) == 1:
-        # No array: the words are those of the one job.
-        command, log = " ".join(shell_words(jobs[0].command)), jobs[0].log
+    while number in command or number in log:
+        number += "_"
+    if array:
+        command, log = (substitute(text, request.job_name, number) for text in (command, log))
     values = {
         "TOOL": request.tool,
         "FOLDER": single_quoted(os.getcwd()),
         "FILES": single_quoted(os.path.abspath(files)),
         "THREADS": single_quoted(request.options.get("num_threads", ["1"])[-1]),
-        "NAME": request.job_name or "JOB",
+        "NUMBER": number,
         "LOG": log,
         "COMMAND": command,
         "MARK": mark,
         "EXPORTS": exports(),
     }
     values.update(dialect)
-    text = _TEMPLATE
-    for name in list(dialect) + ["TOOL", "FOLDER", "FILES", "THREADS", "EXPORTS", "NAME"]:
-        text = text.replace(f"@{name}@", values[name])
-    # The caller's own text last: it may hold anything.
-    head, rest = text.split("@LOG@")
-    middle, tail = rest.split("@COMMAND@")
-    head, middle, tail = (part.replace("@MARK@", mark) for part in (head, middle, tail))
-    return head + log + middle + command + tail
+    return fill(_TEMPLATE, values)
 
 
-def exports():
-    """Shell text that sets this toolkit's own variables as they are here: little else travels with a job."""
-    ours = sorted(name for name in os.environ if name.startswith("RNNT_") and name.replace("_", "").isalnum())
-    return "\n".join(f"export {name}={single_quoted(os.environ[name])}" for name in ours)
+def exports() -> str:
+    """Shell text that sets the variables RNNT_* as they are here: little else travels with a job."""
+    names = sorted(name for name in os.environ if name.startswith("RNNT_") and name.replace("_", "").isalnum())
+    return "\n".join(f"export {name}={single_quoted(os.environ[name])}" for name in names)

@@ -4,13 +4,15 @@ import re
 import sys
 from collections import namedtuple
 
-# options: {name: [values]}, names with underscores; native: options with one dash, as typed, which go to the scheduler;
-# job_name, first, last: the job range or None
+from launch.range_variable import is_forgotten, stands_in, substitute
+
+# tool: str; options: {name: [values]}, names with underscores; native: options with one dash, a list of words as typed,
+# which go to the scheduler; job_name, first, last: the job range, or None, 0, 0; log: str; command: list of words
 Request = namedtuple("Request", "tool options native job_name first last log command")
-# One job of the array: `id` is None where there is no range.
+# One job of the array. id: int, None where there is no range; log: str; command: list of words
 Job = namedtuple("Job", "id log command")
 
-_RANGE = re.compile(r"([A-Za-z_]\w*)=(\d+)(?::(\d+))?$")
+_RANGE = re.compile(r"([A-Za-z_]\w*)=([0-9]+)(?::([0-9]+))?$")
 
 USAGE = """Usage: {tool} [options] [JOB=1:N] <log-file> <command> [arguments...]
 
@@ -23,13 +25,13 @@ Options (--foo-bar and --foo_bar are the same):
   --gpu N                      GPUs of a job
   --pick all|failed|incomplete which jobs to run, by the logs of the last time: all (default), those that failed
                                or were cut short, or also those never started
-  --mem 4G, --time 4:0:0, ...  for the scheduler, as the configuration says; run.pl takes no notice of them
+  --mem 4G, --time 4:0:0, ...  for the scheduler, as the configuration says; run.pl ignores them
   -q NAME, -pe NAME N, ...     one dash: for the scheduler, as it is
   --config FILE                configuration (default: conf/queue.conf or conf/slurm.conf, else built in)
   --requeue true               queue.pl, slurm.pl: a job that was preempted, or that ends with status 99 (state saved,
                                run me again), goes back into the queue
-  --patience SECONDS           wait so long for files that a slow file system shows late (default: 30)
-  --num-nodes N                slurm.pl: one process a GPU (or one a node) on N nodes
+  --patience SECONDS           wait this long for files that a slow file system shows late (default: 30)
+  --num-nodes N                slurm.pl: one process per GPU (or one per node) on N nodes
   --hosts-file FILE            ssh.pl: names of the hosts (default: .queue/machines)
   --jobs-per-host N            ssh.pl: jobs on one host at a time (default: 1)
 A word without spaces reaches the shell as typed, so that \\| \\> \\; are operators; a word with spaces stays one word.
@@ -39,17 +41,17 @@ A word without spaces reaches the shell as typed, so that \\| \\> \\; are operat
 class LaunchError(Exception):
     """A request that can't be carried out; `status` is the exit status."""
 
-    def __init__(self, message, status=255):
+    def __init__(self, message: str, status: int = 255) -> None:
         super().__init__(message)
         self.status = status
 
 
 class UsageError(LaunchError):
-    """Too little on the command line; the message is the whole usage."""
+    """Too little on the command line; the message is the complete usage."""
 
 
-def _pop_option(words):
-    """Take one option off `words`; return (name, values). The name of a native option keeps its dash."""
+def _pop_option(words: "list[str]") -> "tuple[str, list[str]]":
+    """Take one option off `words` and return `(name, values)`. The name of a native option keeps its dash."""
     switch = words.pop(0)
     if switch == "-V":
         return switch, []
@@ -67,11 +69,12 @@ def _pop_option(words):
     return (switch[2:].replace("-", "_") if switch.startswith("--") else switch), values
 
 
-def parse(tool, argv):
-    """Return the `Request` of the command line. Raises `LaunchError`."""
+def parse(tool: str, argv: "list[str]") -> Request:
+    """Read the command line of a launcher; raises `LaunchError`."""
     words = list(argv)
-    options, native = {}, []
-    job_name = first = last = None
+    options, native = {}, []  # type: dict[str, list[str]], list[str]
+    job_name = None  # type: str | None
+    first = last = 0
     while words:
         match = _RANGE.match(words[0])
         if words[0].startswith("-") and len(words[0]) > 1:
@@ -90,37 +93,37 @@ def parse(tool, argv):
     if len(words) < 2:
         raise UsageError(USAGE.format(tool=tool).rstrip(), status=1)
     log, command = words[0], words[1:]
-    if job_name is None and "JOB" in log:
+    if job_name is None and is_forgotten(log, "JOB"):
         raise LaunchError(f"the log file {log} contains JOB: you forgot JOB=1:$nj", status=1)
-    if job_name is not None and last > first and job_name not in log:
+    if job_name is not None and last > first and not stands_in(log, job_name):
         number = last - first + 1
         raise LaunchError(f"{number} jobs would share the log file {log}: put {job_name} into its name", status=1)
     return Request(tool, options, native, job_name, first, last, log, command)
 
 
-def jobs_of(request):
-    """The jobs of a request, their range variable replaced in the log's name and in every word."""
+def jobs_of(request: Request) -> "list[Job]":
+    """The jobs of a request, with the range variable replaced in the log's name and in every word."""
     if request.job_name is None:
         return [Job(None, request.log, request.command)]
     name = request.job_name
     return [
-        Job(i, request.log.replace(name, str(i)), [word.replace(name, str(i)) for word in request.command])
+        Job(i, substitute(request.log, name, str(i)), [substitute(word, name, str(i)) for word in request.command])
         for i in range(request.first, request.last + 1)
     ]
 
 
-def positive_option(request, name, default=None):
-    """The smallest of the values given for an integer option > 0."""
+def positive_option(request: Request, name: str) -> "int | None":
+    """The smallest of the values given for an integer option > 0, or None."""
     values = request.options.get(name)
     if not values:
-        return default
-    if not all(value.isdigit() and int(value) > 0 for value in values):
+        return None
+    if not all(re.match(r"[0-9]{1,9}$", value) and int(value) > 0 for value in values):
         raise LaunchError("--{} must be a number > 0, got {}".format(name.replace("_", "-"), " ".join(values)))
     return min(int(value) for value in values)
 
 
-def flag(request, name):
-    """The value of an option that is true or false, false where it is not given."""
+def flag(request: Request, name: str) -> bool:
+    """The value of an option that is true or false; false where it is not given."""
     value = request.options.get(name, ["false"])[-1]
     if value not in ("true", "false"):
         raise LaunchError("--{} must be true or false, got {}".format(name.replace("_", "-"), value))

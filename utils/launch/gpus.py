@@ -1,10 +1,10 @@
-"""The GPUs of this machine, as jobs may share them out."""
+"""The GPUs of this machine."""
 
 import os
 import subprocess
 
 
-def visible():
+def visible() -> "list[str]":
     """Names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES takes them; [] where there are none."""
     limited = os.environ.get("CUDA_VISIBLE_DEVICES")
     if limited is not None:

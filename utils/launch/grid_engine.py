@@ -6,7 +6,10 @@ import re
 
 from launch import conf, scheduler
 from launch.batch_script import AGAIN
-from launch.command_line import LaunchError, flag, positive_option
+from launch.command_line import Job, LaunchError, Request, flag, positive_option
+from launch.job_files import JobFiles
+from launch.joblog import Outcome
+from launch.quoting import fill
 from launch.scheduler import Silent, State, ask
 
 BUILT_IN = """
@@ -30,7 +33,7 @@ _PASSING = re.compile(
 
 _DIALECT = {
     "RESTARTS": "${RESTARTED:-0}",
-    # Grid Engine may know the job only as one process group, so that the command stays in ours.
+    # Grid Engine may know the job only as one process group: the command stays in that of the script.
     "START": '  "$@" &\n  _job_pid=$!',
     "PASS": """\
   trap '' "$1"
@@ -38,34 +41,39 @@ _DIALECT = {
   trap "_job_pass $1" "$1\"""",
     "RUN": "_job_watch _job_run\nexit",
     "AGAIN": "",
-    # 99 and 100 are commands to Grid Engine: again, and error state.
+    # 99 and 100 have a meaning for Grid Engine: run again, error state.
     "EXIT": "[ $_job_status -lt 99 ] || [ $_job_status -gt 100 ] || exit 1; exit $_job_status",
 }
-_AGAIN = f"""\
-  if [ $_job_status -eq {AGAIN} ]; then
+_RUN_AGAIN = fill(
+    """\
+  if [ $_job_status -eq @STATUS@ ]; then
     echo "# Stopped at $(_job_date), state saved, to be run again"
-    exit {AGAIN}
-  fi"""
+    exit @STATUS@
+  fi""",
+    {"STATUS": str(AGAIN)},
+)
 
 
-def run(request, jobs):
-    """Run the jobs; return `(outcomes, cancelled)`."""
+def run(request: Request, jobs: "list[Job]") -> "tuple[list[Outcome], bool]":
+    """Run the jobs and return `(outcomes, cancelled)`."""
     return scheduler.run(_GridEngine(request, jobs), request, jobs)
 
 
 class _GridEngine:
-    def __init__(self, request, jobs):
-        if positive_option(request, "num_nodes", 1) > 1:
+    """See `scheduler.Scheduler`."""
+
+    def __init__(self, request: Request, jobs: "list[Job]") -> None:
+        if (positive_option(request, "num_nodes") or 1) > 1:
             raise LaunchError("--num-nodes: queue.pl runs a job on one machine; see docs/clusters.md", status=1)
         self.conf = conf.load(request, "conf/queue.conf", BUILT_IN)
         self.requeue = flag(request, "requeue")
         self.array = len(jobs) > 1
-        # qsub takes a range only: tasks that stand apart are counted from 1, and the script knows which they are.
+        # qsub takes only a range: other sets of tasks are numbered from 1, and the script knows which they are.
         tasks = [job.id or 0 for job in jobs]
-        self.apart = self.array and tasks[-1] - tasks[0] + 1 != len(tasks)
-        self.tasks = dict(enumerate(tasks, 1)) if self.apart else {t: t for t in tasks}
+        self.renumbered = self.array and tasks[-1] - tasks[0] + 1 != len(tasks)
+        self.tasks = dict(enumerate(tasks, 1)) if self.renumbered else {t: t for t in tasks}
 
-    def submit_command(self, request, jobs, files):
+    def submit_command(self, request: Request, jobs: "list[Job]", files: JobFiles) -> "list[str]":
         words = self.conf.command_words()
         name = os.path.basename(files.script)
         if not name[0].isalpha():
@@ -80,42 +88,41 @@ class _GridEngine:
             words += ["-t", f"{min(self.tasks)}-{max(self.tasks)}"]
         return words + [files.script]
 
-    def dialect(self, request, jobs):
+    def dialect(self, request: Request, jobs: "list[Job]") -> "dict[str, str]":
         texts = dict(_DIALECT)
         texts["TASK"] = "$SGE_TASK_ID" if self.array else str(jobs[0].id or "")
-        if self.apart:
-            texts["TASK"] = "$(set -- {}; shift $((SGE_TASK_ID - 1)); echo $1)".format(
-                " ".join(str(task) for task in self.tasks.values())
-            )
+        if self.renumbered:
+            values = {"TASKS": " ".join(str(task) for task in self.tasks.values())}
+            texts["TASK"] = fill("$(set -- @TASKS@; shift $((SGE_TASK_ID - 1)); echo $1)", values)
         if self.requeue:
-            texts["AGAIN"] = _AGAIN
+            texts["AGAIN"] = _RUN_AGAIN
         return texts
 
     @staticmethod
-    def identifier(output):
+    def identifier(output: str) -> "str | None":
         match = _SUBMITTED.search(output)
-        return match and match.group(1)
+        return match.group(1) if match else None
 
     @staticmethod
-    def is_passing(errors):
+    def is_passing(errors: str) -> bool:
         return bool(_PASSING.search(errors))
 
     @staticmethod
-    def find(script):
-        # qstat does not tell the script; qsub that got no answer has submitted nothing.
+    def find(script: str) -> "str | None":
+        # qstat does not show the script; a qsub that got no answer has submitted nothing.
         return None
 
-    def states(self, identifier, wanted):
+    def states(self, identifier: str, wanted: "list[int]") -> "dict[int, State]":
         status, out, errors = ask(["qstat", "-g", "d", "-u", getpass.getuser()])
         if status != 0:
             raise Silent(f"qstat: {errors or 'exit status ' + str(status)}")
-        found = {}
+        found = {}  # type: dict[int, State]
         for line in out.splitlines():
             words = line.split()
             # The number of the job, priority, name, user, state, ..., slots and, in an array, the task.
             if len(words) > 7 and words[0] == identifier:
-                task = self.tasks.get(int(words[-1])) if self.array and words[-1].isdigit() else 0
-                found[0 if not self.array else task] = self._listed(identifier, words[4])
+                task = self.tasks.get(int(words[-1]), -1) if self.array and words[-1].isdigit() else 0
+                found[task] = self._listed(identifier, words[4])
         if not self.array and 0 in found:
             found = dict.fromkeys(wanted, found[0])
         if any(task not in found for task in wanted):
@@ -124,7 +131,7 @@ class _GridEngine:
         return found
 
     @staticmethod
-    def _listed(identifier, letters):
+    def _listed(identifier: str, letters: str) -> State:
         if "E" not in letters:
             return State(True, 0, 0, "", "")
         _, out, _ = ask(["qstat", "-j", identifier])
@@ -132,7 +139,7 @@ class _GridEngine:
         reason = f"error state {letters}: {match.group(1).strip() if match else 'qstat -j says why'}"
         return State(False, 1, 0, reason, reason)
 
-    def _history(self, identifier, wanted):
+    def _history(self, identifier: str, wanted: "list[int]") -> "dict[int, State]":
         """States of tasks that have left the queue; the accounting may be some seconds late."""
         status, out, _ = ask(["qacct", "-j", identifier])
         found = {}
@@ -140,14 +147,14 @@ class _GridEngine:
             fields = dict(re.findall(r"^(\w+) +(.*?) *$", record, re.MULTILINE))
             if "exit_status" in fields:
                 number = fields.get("taskid", "")
-                tasks = [self.tasks.get(int(number))] if self.array and number.isdigit() else wanted
+                tasks = [self.tasks.get(int(number), -1)] if self.array and number.isdigit() else wanted
                 for task in tasks:
                     # A job that was run again has several records, the last of which counts.
                     found[task] = _ended(int(fields["exit_status"].split()[0]), fields.get("failed", "0"))
         return found
 
-    def cancel(self, identifier, tasks, kill):
-        numbers = [None]
+    def cancel(self, identifier: str, tasks: "list[int] | None", kill: bool) -> None:
+        numbers = [0]  # 0: all of the job
         if tasks is not None and self.array:
             numbers = [number for number, task in self.tasks.items() if task in tasks]
         for number in numbers:
@@ -157,10 +164,10 @@ class _GridEngine:
                 raise Silent(f"qdel: {errors or out.strip()}")
 
 
-def _ended(code, failed):
-    """The state of a record of the accounting: exit status and what Grid Engine calls `failed`."""
+def _ended(code: int, failed: str) -> State:
+    """The state in a record of the accounting: exit status and what Grid Engine calls `failed`."""
     number, _, text = failed.partition(":")
     signal = code - 128 if 128 < code < 160 else 0
-    # 100: the job ended by a signal, by qdel too; others say what Grid Engine did, such as its limit of run time.
+    # 100: the job was ended by a signal, perhaps of qdel; others say what Grid Engine did, such as a limit of run time.
     reason = "" if number.strip() in ("0", "100") else f"ended by Grid Engine: {text.strip() or number.strip()}"
     return State(False, code or (1 if reason else 0), 0 if reason else signal, reason, "")

@@ -1,4 +1,4 @@
-"""The log file of a job: its first and last lines, and what they tell. Tools grep these lines; keep their form."""
+"""The log file of a job: its first and last lines, and what they tell. Tools grep these lines: keep their form."""
 
 import os
 import re
@@ -9,7 +9,6 @@ from collections import namedtuple
 # code: exit status, 128 + signal where a signal ended the job; signal: its number or 0; reason: the scheduler's, in
 # words
 Outcome = namedtuple("Outcome", "job code signal reason")
-Outcome.__new__.__defaults__ = ("",)
 
 # The last line of run.pl and ssh.pl, and that of queue.pl and slurm.pl.
 _ENDED = re.compile(
@@ -17,13 +16,13 @@ _ENDED = re.compile(
 )
 
 
-def date():
+def date() -> str:
     """Now, as `date` prints it."""
     return time.strftime("%a %b %e %H:%M:%S %Z %Y")
 
 
-def begin(path, shell_text):
-    """Start a log; return its descriptor, open for appending. Folders are made, an old log is replaced."""
+def begin(path: str, shell_text: str) -> int:
+    """Start a log and return its descriptor, open for appending. Folders are made, an old log is replaced."""
     folder = os.path.dirname(path)
     if folder:
         os.makedirs(folder, exist_ok=True)
@@ -33,8 +32,8 @@ def begin(path, shell_text):
     return descriptor
 
 
-def end(descriptor, outcome, seconds, threads):
-    """Write the last lines and close."""
+def end(descriptor: int, outcome: Outcome, seconds: float, threads: int) -> None:
+    """Write the last lines and close the log."""
     status = f"code {outcome.code}; signal {outcome.signal}" if outcome.signal else f"code {outcome.code}"
     text = f"# Accounting: time={seconds:.0f} threads={threads}\n"
     text += f"# Ended ({status}) at {date()}, elapsed time {seconds:.0f} seconds\n"
@@ -44,14 +43,14 @@ def end(descriptor, outcome, seconds, threads):
         os.close(descriptor)
 
 
-def end_for_scheduler(outcome):
-    """Write the last line in place of a job that could not write its own."""
+def end_for_scheduler(outcome: Outcome) -> None:
+    """Write the last line for a job that could not write its own."""
     reason = f" ({outcome.reason})" if outcome.reason else ""
     with open(outcome.job.log, "ab") as file:
         file.write(f"\n# Finished at {date()} with status {outcome.code}{reason}\n".encode())
 
 
-def _tail(path, size):
+def _tail(path: str, size: int) -> bytes:
     """The last `size` bytes of a file, b"" where it can't be read."""
     try:
         with open(path, "rb") as file:
@@ -62,8 +61,8 @@ def _tail(path, size):
         return b""
 
 
-def state(path):
-    """`absent`, `running` (no last line: still at work or cut short), `done` or `failed`, by an existing log."""
+def state(path: str) -> str:
+    """`absent`, `running` (no last line: still running or cut short), `done` or `failed`, by the log of a job."""
     if not os.path.exists(path):
         return "absent"
     ends = _ENDED.findall(_tail(path, 4096))
@@ -72,14 +71,14 @@ def state(path):
     return "done" if b"0" in ends[-1] else "failed"
 
 
-def last_lines(path, count):
+def last_lines(path: str, count: int) -> "list[str]":
     """The last lines that the job itself wrote; of a progress bar, its last state."""
     text = _tail(path, 16384).decode("utf-8", "replace").replace("\r\n", "\n")
     lines = [line.rstrip().rsplit("\r", 1)[-1] for line in text.split("\n")]
     return [line for line in lines if line and not line.startswith("# ") and line != "#"][-count:]
 
 
-def describe(outcome):
+def describe(outcome: Outcome) -> str:
     """How a job ended, in words."""
     if outcome.reason:
         return outcome.reason

@@ -8,47 +8,47 @@ import sys
 import time
 
 from launch import gpus, joblog
-from launch.command_line import LaunchError, positive_option
+from launch.command_line import Job, LaunchError, Request, positive_option
 from launch.joblog import Outcome
 from launch.quoting import shell_words
 
-# Seconds between SIGTERM and SIGKILL on cancelling: time for a training to write its checkpoint.
+# Seconds between SIGTERM and SIGKILL when jobs are cancelled: time for a training to write its checkpoint.
 GRACE = 30
-# Signals within so many seconds are one request: Ctrl-C reaches us from the terminal and from our script.
+# Signals within this many seconds are one request: Ctrl-C comes from the terminal and from the calling script.
 ONE_REQUEST = 1.0
-# The kernel takes no single argument above 128 KiB.
+# The kernel refuses a single argument above 128 KiB.
 _LONGEST_ARGUMENT = 100000
 
 
-def run(request, jobs):
-    """Run the jobs; return `(outcomes, cancelled)`. Outcomes stand in the order of the jobs."""
-    limit, shares = _concurrency(request, len(jobs))
-    threads = positive_option(request, "num_threads", 1)
-    return Runner(jobs, limit, shares, threads).run()
+def run(request: Request, jobs: "list[Job]") -> "tuple[list[Outcome], bool]":
+    """Run the jobs and return `(outcomes, cancelled)`. Outcomes are in the order of the jobs."""
+    limit, slots = _concurrency(request, len(jobs))
+    return Runner(jobs, limit, slots, positive_option(request, "num_threads") or 1).run()
 
 
-def _concurrency(request, number):
-    """How many jobs may run at a time, and the GPUs of each of these places (or None)."""
+def _concurrency(request: Request, number: int) -> "tuple[int, list[str] | None]":
+    """How many jobs may run at a time, and the GPUs of each of these slots (or None)."""
     limit = positive_option(request, "max_jobs_run")
     if request.options.get("gpu", ["0"])[-1] != "0":
-        wanted = positive_option(request, "gpu")
+        wanted = positive_option(request, "gpu") or 0
         names = gpus.visible()
         if not names:
             print(f"{request.tool}: warning: no GPU found by nvidia-smi; one job at a time", file=sys.stderr)
             return 1, None
-        shares = [names[i : i + wanted] for i in range(0, len(names) - wanted + 1, wanted)]
-        if not shares:
+        slots = [",".join(names[i : i + wanted]) for i in range(0, len(names) - wanted + 1, wanted)]
+        if not slots:
             raise LaunchError(f"--gpu {wanted}: this machine has only {len(names)}", status=1)
-        shares = shares[:limit] if limit else shares
-        return len(shares), shares
+        slots = slots[:limit] if limit else slots
+        return len(slots), slots
     if limit is None:
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        # A little slack spares a second round with few jobs.
+        # A little more than the cores, rather than a second round with few jobs.
         limit = number if number <= 1.4 * cpus else cpus
     return limit, None
 
 
-def _bash(command):
+def _bash(command: "list[str]") -> "tuple[str, list[str]]":
+    """A command as shell text, and the words that run it."""
     words = shell_words(command)
     text = " ".join(words)
     if len(text) < _LONGEST_ARGUMENT:
@@ -60,25 +60,26 @@ def _bash(command):
 class Runner:
     """Runs jobs as processes of this machine, at most `limit` at a time.
 
-    `places`, where given, are handed to the jobs, one each: here lists of GPUs.
+    `slots`, where given, are lent to the jobs, one each: here the GPUs, as CUDA_VISIBLE_DEVICES names them.
     """
 
-    def __init__(self, jobs, limit, places, threads):
+    def __init__(self, jobs: "list[Job]", limit: int, slots: "list[str] | None", threads: int) -> None:
         self.waiting = list(reversed(jobs))
         self.order = [job.log for job in jobs]
         self.limit = limit
-        self.free_places = list(places) if places else None
+        self.free_slots = list(slots) if slots else None
         self.threads = threads
-        self.running = {}  # process id: (job, log descriptor, start time, place, process)
-        self.outcomes = {}
+        # process id: (job, log descriptor, start time, slot, process)
+        self.running = {}  # type: dict[int, tuple[Job, int, float, str | None, subprocess.Popen[bytes]]]
+        self.outcomes = {}  # type: dict[str, Outcome]
         self.cancelled = False
         self.cancel_time = 0.0
 
-    def run(self):
-        """Run all; return `(outcomes, cancelled)`."""
+    def run(self) -> "tuple[list[Outcome], bool]":
+        """Run all jobs and return `(outcomes, cancelled)`."""
         old = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)}
         for s in old:
-            # nohup asks for a deaf process; an ignored SIGINT only says that a script put us in the background.
+            # SIGHUP is ignored under nohup, which asks for that; SIGINT by any script that puts us in the background.
             if s != signal.SIGHUP or old[s] != signal.SIG_IGN:
                 signal.signal(s, self._on_signal)
         try:
@@ -88,7 +89,7 @@ class Runner:
                 if self.running:
                     self._reap()
         except OSError:
-            # A log that can't be written: nothing may go on behind the caller's back.
+            # A log can't be written: no job may continue unseen.
             self._on_signal(signal.SIGTERM, None)
             while self.running:
                 os.wait4(self.running.popitem()[0], 0)
@@ -99,39 +100,39 @@ class Runner:
                 signal.signal(s, handler)
         return [self.outcomes[log] for log in self.order if log in self.outcomes], self.cancelled
 
-    def _on_signal(self, number, frame):
+    def _on_signal(self, number: int, frame: object) -> None:
         """First Ctrl-C or TERM: ask all jobs to end; second, or after the grace time: kill them."""
         now = time.monotonic()
         if not self.cancelled:
             self.cancelled = True
             self.cancel_time = now
-            stop = None
+            kill = False
             signal.alarm(GRACE)
         elif now - self.cancel_time < ONE_REQUEST:
             return
         else:
-            stop = signal.SIGKILL
+            kill = True
         for *_, process in list(self.running.values()):
-            if stop is None:
-                self.ask_to_end(process)
+            if kill:
+                self.kill(process, signal.SIGKILL)
             else:
-                self.kill(process, stop)
+                self.ask_to_end(process)
 
     @staticmethod
-    def kill(process, number):
-        """Send a signal to a job: it leads a process group of its own, so that its children end with it."""
+    def kill(process: "subprocess.Popen[bytes]", number: int) -> None:
+        """Send a signal to a job and its children: it leads a process group of its own."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
 
-    def ask_to_end(self, process):
+    def ask_to_end(self, process: "subprocess.Popen[bytes]") -> None:
         """Tell a job that it is cancelled and has `GRACE` seconds."""
         self.kill(process, signal.SIGTERM)
 
-    def spawn(self, command, place, descriptor):
+    def spawn(self, command: "list[str]", slot: "str | None", descriptor: int) -> "subprocess.Popen[bytes]":
         """Start a command in a session of its own, its output going to `descriptor`."""
         environment = dict(os.environ)
-        if place is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(place)
+        if slot is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = slot
         return subprocess.Popen(
             _bash(command)[1],
             stdin=subprocess.DEVNULL,
@@ -141,31 +142,31 @@ class Runner:
             start_new_session=True,
         )
 
-    def reason(self, code, place):
-        """What there is to say of a failed job besides its exit status."""
+    def reason(self, code: int, slot: "str | None") -> str:
+        """What else is known of a job that ended with this exit status."""
         return ""
 
-    def _start(self, job):
+    def _start(self, job: Job) -> None:
         descriptor = joblog.begin(job.log, _bash(job.command)[0])
-        place = self.free_places.pop(0) if self.free_places is not None else None
-        process = self.spawn(job.command, place, descriptor)
-        # The runner itself waits for all processes; this one shall not be waited for by its object.
+        slot = self.free_slots.pop(0) if self.free_slots is not None else None
+        process = self.spawn(job.command, slot, descriptor)
+        # The runner itself waits for all processes; Popen must not.
         process.returncode = 0
-        self.running[process.pid] = (job, descriptor, time.time(), place, process)
+        self.running[process.pid] = (job, descriptor, time.time(), slot, process)
         if self.cancelled:
             self.ask_to_end(process)
 
-    def _reap(self):
+    def _reap(self) -> None:
         pid, status = os.wait()
         if pid not in self.running:
             return
-        job, descriptor, started, place, _ = self.running.pop(pid)
-        if place is not None:
-            self.free_places.append(place)
+        job, descriptor, started, slot, _ = self.running.pop(pid)
+        if self.free_slots is not None and slot is not None:
+            self.free_slots.append(slot)
         if os.WIFSIGNALED(status):
-            outcome = Outcome(job, 128 + os.WTERMSIG(status), os.WTERMSIG(status))
+            outcome = Outcome(job, 128 + os.WTERMSIG(status), os.WTERMSIG(status), "")
         else:
             code = os.WEXITSTATUS(status)
-            outcome = Outcome(job, code, 0, self.reason(code, place))
+            outcome = Outcome(job, code, 0, self.reason(code, slot))
         joblog.end(descriptor, outcome, time.time() - started, self.threads)
         self.outcomes[job.log] = outcome

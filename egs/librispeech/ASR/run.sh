@@ -1,38 +1,11 @@
 #!/usr/bin/env bash
-# From the archives of the corpus to a table of word error rates. ./run.sh --help
+# From the archives of the corpus to a table of word error rates: builds the environment, prepares the data, trains,
+# decodes and prints the table.
+# shellcheck disable=SC1091,SC2154  # `begin` makes variables of the options
 set -euo pipefail
-caller=$PWD
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-. "$here/../../../utils/experiment.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../../../utils/stages.sh"
+begin "$@"
 
-# shellcheck disable=SC2034  # used by prepare
-dl_dir=
-# shellcheck disable=SC2034
-parts=
-# shellcheck disable=SC2034
-import=
-# shellcheck disable=SC2034
-hold_out=
-# shellcheck disable=SC2034
-allow_pipes=
+stage 0 preparation "" ./prepare.sh "${prepare_options[@]}"
 
-help_message="Usage: run.sh [options]
-
-Builds the environment, prepares the data, trains, decodes and prints a table. Call it again at any time: it skips what
-is done and goes on where it stopped.
-
-  --dl-dir DIR, --parts \"NAMES\"  where the corpus is, and what of it; see prepare.sh --help (default: its own)
-  --noise true                take MUSAN as noise
-  --import \"SETS\", --hold-out \"NAME=SET:N\", --allow-pipes true|false
-                              a corpus in any common form; see prepare.sh --help (default: its own)
-$(experiment_options)"
-
-. "$here/../../../utils/parse_options.sh"
-. "$here/../../../utils/stages.sh"
-
-cd "$here"
-begin_experiment "$caller"
-if stage_wanted 0; then
-  prepare dl_dir parts import hold_out allow_pipes
-fi
-run_experiment
+. "$RNNT_ROOT/utils/experiment.sh"

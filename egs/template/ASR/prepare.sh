@@ -1,30 +1,15 @@
 #!/usr/bin/env bash
-# From a corpus in any common form to what training reads. ./prepare.sh --help
+# Prepares the data of a corpus in any common form, in the folder of the recipe. What is done already is skipped.
+#   prepare.sh --import "train=PATH dev=PATH test=PATH"
+#
+# Stages:
+#   0 corpus (it is used where it lies)
+#   1 import as lhotse manifests         data/manifests
+# shellcheck disable=SC1091,SC2154  # `begin` makes variables of the options
 set -euo pipefail
-caller=$PWD
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-. "$here/../../../utils/preparation.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../../../utils/stages.sh"
+begin "$@"
 
-import=
-hold_out=
-# shellcheck disable=SC2034  # used by import_corpus
-allow_pipes=false
-help_message="Usage: prepare.sh --import \"train=PATH dev=PATH test=PATH\" [options]
+. "$RNNT_ROOT/utils/import_corpus.sh"
 
-Prepares the data of a corpus in the folder of the recipe. What is done already is skipped.
-
-$(import_options)
-$(preparation_options)
-
-Stages:
-  0 corpus (it is used where it lies)
-  1 import as lhotse manifests       data/manifests
-$(preparation_stages)"
-
-. "$here/../../../utils/parse_options.sh"
-. "$here/../../../utils/stages.sh"
-
-cd "$here"
-begin_preparation "$caller"
-import_corpus
-prepare_shared
+. "$RNNT_ROOT/utils/preparation.sh"

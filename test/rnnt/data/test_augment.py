@@ -23,11 +23,11 @@ def test_draws_come_from_the_generator_alone():
 
 def test_limits():
     config = AugmentConfig(num_feature_masks=0, num_frame_masks=10, max_frames_mask_fraction=0.2)
-    shares = [1 - masked(200, config, s).mean() for s in range(50)]
-    assert 0 < max(shares) <= 0.2 and np.mean(shares) > 0.05
+    fractions = [1 - masked(200, config, s).mean() for s in range(50)]
+    assert 0 < max(fractions) <= 0.2 and np.mean(fractions) > 0.05
     config = AugmentConfig(num_feature_masks=2, features_mask_size=4, num_frame_masks=0)
-    shares = [1 - masked(50, config, s).mean() for s in range(50)]
-    assert 0 < max(shares) <= 0.4
+    fractions = [1 - masked(50, config, s).mean() for s in range(50)]
+    assert 0 < max(fractions) <= 0.4
 
 
 def test_masks_reach_every_row_and_column():
@@ -43,9 +43,9 @@ def test_ten_masks_of_up_to_three_percent_each():
     config = AugmentConfig(num_feature_masks=0, max_frames_mask_fraction=0.3, frames_mask_size=10_000)
     longest = []
     for frames in (1600, 1650, 1690, 10):
-        shares = [(masked(frames, config, seed)[:, 0] == 0).sum() for seed in range(100)]
-        longest.append(max(shares))
-        assert max(shares) <= 10 * round(0.03 * frames)
+        widths = [(masked(frames, config, seed)[:, 0] == 0).sum() for seed in range(100)]
+        longest.append(max(widths))
+        assert max(widths) <= 10 * round(0.03 * frames)
     assert longest[-1] == 0 and longest[0] > 200
     single = AugmentConfig(
         num_feature_masks=0, num_frame_masks=1, max_frames_mask_fraction=0.03, frames_mask_size=10_000
@@ -87,11 +87,11 @@ def test_nothing_is_done_unless_asked():
 @pytest.mark.parametrize("frames", [200, 161, 50])
 def test_time_warp_is_that_of_lhotse(frames, monkeypatch):
     x_TF = np.random.default_rng(0).standard_normal((frames, 20)).astype(np.float32)
-    ours, theirs = np.random.default_rng(5), np.random.default_rng(5)
-    monkeypatch.setattr(np.random, "randint", theirs.integers)
+    one, other = np.random.default_rng(5), np.random.default_rng(5)
+    monkeypatch.setattr(np.random, "randint", other.integers)
     for _ in range(5):
         expected = signal_transforms.time_warp(torch.from_numpy(x_TF), 30).numpy()
-        np.testing.assert_allclose(time_warp(x_TF, 30, ours), expected, atol=1e-6)
+        np.testing.assert_allclose(time_warp(x_TF, 30, one), expected, atol=1e-6)
     assert len(expected) == frames and (frames == 50) == np.array_equal(expected, x_TF)
 
 

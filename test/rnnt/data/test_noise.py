@@ -10,10 +10,10 @@ from lhotse.features.kaldi.extractors import Fbank, FbankConfig
 from lhotse.features.mixer import FeatureMixer
 
 from rnnt.data.config import AugmentConfig, FeatureConfig
-from rnnt.data.loading import FeatureLoader
+from rnnt.data.feature_loader import FeatureLoader
 from rnnt.data.noise import NoiseSource, mix_log_energies, mix_samples
 from rnnt.errors import UserError
-from rnnt.options import to_dict
+from rnnt.options import make, to_dict
 
 CONFIG = FeatureConfig(sampling_rate=8000, num_mel_bins=20)
 FBANK = Fbank(FbankConfig(sampling_rate=8000, num_filters=20))
@@ -83,11 +83,11 @@ def test_silence_stays_finite():
     np.testing.assert_array_equal(mix_samples(zeros, noise, 10), zeros)
 
 
-def test_share_and_range(audio_set):
+def test_fraction_and_range(audio_set):
     config = AugmentConfig(enable_spec_aug=False, noise_manifest=str(audio_set / "train.jsonl"), noise_prob=0.3)
     loader = FeatureLoader(CONFIG, config)
     generator = np.random.default_rng(0)
-    drawn = [loader._draw_snr(generator) for _ in range(2000)]
+    drawn = [loader._draw_snr(config, generator) for _ in range(2000)]
     ratios = [snr for snr in drawn if snr is not None]
     assert len(ratios) / 2000 == pytest.approx(0.3, abs=0.05)
     assert 10 <= min(ratios) < 10.5 and 19.5 < max(ratios) <= 20
@@ -98,10 +98,10 @@ def test_noise_is_as_long_as_asked(audio_set):
     for length in (1, 700, 8000, 30000):
         noise = source.draw(length, 8000, lambda cut: cut.load_audio()[0], np.random.default_rng(length))
         assert noise.shape == (length,)
-    pieces = {
+    chunks = {
         source.draw(700, 8000, lambda cut: cut.load_audio()[0], np.random.default_rng(i)).tobytes() for i in range(9)
     }
-    assert len(pieces) == 9
+    assert len(chunks) == 9
 
 
 @pytest.mark.parametrize("features", [True, False])
@@ -135,4 +135,4 @@ def test_bad_noise_is_one_line(stored, tmp_path):
 @pytest.mark.parametrize("options", [{"noise_prob": 2}, {"noise_snr_min": 5, "noise_snr_max": 1}])
 def test_bad_options_are_refused(options):
     with pytest.raises(ValueError, match="--noise"):
-        AugmentConfig(**options)
+        make(AugmentConfig, **options)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from lhotse.augmentation import Speed
 
+from rnnt.data.augment import change_speed, draw_ratio
 from rnnt.data.config import AugmentConfig
-from rnnt.data.perturb import change_speed, draw_ratio
 
 
 def tone(hertz, rate=8000, seconds=1.0):
@@ -26,16 +26,16 @@ def test_a_factor_is_that_of_stored_speed_perturbation():
     ratios = draws("0.9 1.0 1.1")
     assert set(ratios) == {(7200, 8000), (8000, 8000), (8800, 8000)}
     for ratio in set(ratios):
-        ours, theirs = change_speed(tone(500), ratio), Speed(ratio[0] / 8000)(tone(500)[None], 8000)[0]
-        assert len(ours) == round(8000 * 8000 / ratio[0])
-        np.testing.assert_array_equal(ours, theirs[: len(ours)])
+        samples, expected = change_speed(tone(500), ratio), Speed(ratio[0] / 8000)(tone(500)[None], 8000)[0]
+        assert len(samples) == round(8000 * 8000 / ratio[0])
+        np.testing.assert_array_equal(samples, expected[: len(samples)])
 
 
 def test_a_range_is_uniform_in_length():
     lengths = np.array([n / m for m, n in draws("0.8-1.25", 20000)])
     assert lengths.min() == 0.8 and lengths.max() == 1.25
-    shares = np.bincount(np.round(lengths * 100).astype(int))[80:126] / 20000
-    assert shares.min() > 0.6 / 46 and shares.max() < 1.4 / 46
+    fractions = np.bincount(np.round(lengths * 100).astype(int))[80:126] / 20000
+    assert fractions.min() > 0.6 / 46 and fractions.max() < 1.4 / 46
 
 
 def test_faster_is_shorter_and_higher():

@@ -1,11 +1,12 @@
-"""The batch plan is a pure function, complete, within its limit, and dealt out without loss."""
+"""The batch plan is a pure function, complete, within its limit, and divided among the ranks without loss."""
 
 import numpy as np
 import pytest
 
 from rnnt.data.config import BatchConfig
-from rnnt.data.plan import plan_epoch, plan_evaluation, plan_fixed, plan_training, turns_of_rank
+from rnnt.data.plan import parts_of_rank, plan_epoch, plan_evaluation, plan_fixed, plan_training
 from rnnt.errors import UserError
+from rnnt.options import make
 
 DURATIONS = np.random.default_rng(0).uniform(0.5, 15, 500).astype(np.float32)
 
@@ -51,22 +52,22 @@ def test_evaluation_starts_with_the_longest():
 @pytest.mark.parametrize("world_size, accumulation", [(1, 1), (2, 1), (1, 2), (3, 2), (8, 1)])
 def test_ranks_share_the_plan(world_size, accumulation):
     plan = plan_epoch(DURATIONS, 60, 1, 1)
-    ranks = [list(turns_of_rank(plan, r, world_size, accumulation)) for r in range(world_size)]
-    assert len({len(turns) for turns in ranks}) == 1
+    ranks = [list(parts_of_rank(plan, r, world_size, accumulation)) for r in range(world_size)]
+    assert len({len(shards) for shards in ranks}) == 1
     group = world_size * accumulation
-    for update, turns in enumerate(zip(*ranks)):
-        there = sorted(p for t in turns for p in t.positions)
+    for update, shards in enumerate(zip(*ranks)):
+        there = sorted(p for shard in shards for p in shard.positions)
         assert there == list(range(update * group, min((update + 1) * group, len(plan))))
-        assert all(t.num_utterances == sum(len(plan[p]) for p in there) for t in turns)
+        assert all(shard.weight == sum(len(plan[p]) for p in there) for shard in shards)
 
 
-def test_resume_goes_on_where_it_was():
+def test_resume_continues_where_it_was():
     plan = plan_epoch(DURATIONS, 60, 1, 1)
-    whole = list(turns_of_rank(plan, 0, 1, 2))
-    assert list(turns_of_rank(plan, 0, 1, 2, first=10)) == whole[5:]
+    complete = list(parts_of_rank(plan, 0, 1, 2))
+    assert list(parts_of_rank(plan, 0, 1, 2, first=10)) == complete[5:]
 
 
-def test_fixed_batches_make_whole_updates():
+def test_fixed_batches_make_complete_updates():
     plan = plan_fixed(DURATIONS, batch_size=6, group=8, num_buckets=1, seed=1, epoch=1)
     assert len(plan) == 80 and {len(b) for b in plan} == {6}
     assert len(set(flat(plan))) == 480
@@ -81,14 +82,14 @@ def test_fixed_batches_make_whole_updates():
 @pytest.mark.parametrize("world_size, accumulation", [(8, 1), (1, 8), (2, 4)])
 def test_an_update_is_the_same_however_it_is_shared(world_size, accumulation):
     plan = plan_fixed(DURATIONS, 6, world_size * accumulation, 1, seed=1, epoch=1)
-    ranks = [list(turns_of_rank(plan, r, world_size, accumulation)) for r in range(world_size)]
-    updates = [sorted(i for turn in turns for p in turn.positions for i in plan[p]) for turns in zip(*ranks)]
-    whole = plan_fixed(DURATIONS, 48, 1, 1, seed=1, epoch=1)
-    assert updates == [sorted(map(int, batch)) for batch in whole]
-    assert {turn.num_utterances for turns in ranks for turn in turns} == {48}
+    ranks = [list(parts_of_rank(plan, r, world_size, accumulation)) for r in range(world_size)]
+    updates = [sorted(i for shard in shards for p in shard.positions for i in plan[p]) for shards in zip(*ranks)]
+    complete = plan_fixed(DURATIONS, 48, 1, 1, seed=1, epoch=1)
+    assert updates == [sorted(map(int, batch)) for batch in complete]
+    assert {shard.weight for shards in ranks for shard in shards} == {48}
 
 
-def test_buckets_keep_like_durations_together():
+def test_buckets_keep_similar_durations_together():
     spreads = []
     for buckets in (1, 6):
         plan = plan_fixed(DURATIONS, 5, 2, buckets, 1, 1)
@@ -110,5 +111,5 @@ def test_plan_of_the_options():
         with pytest.raises(UserError, match="raise it|lower --batch-size"):
             plan_training(config, DURATIONS, 1, 2)
     for bad in ({"batch_size": -1}, {"num_buckets": 0}, {"batch_size": 2, "short_first_epochs": 1}):
-        with pytest.raises(ValueError, match="batch-size"):
-            BatchConfig(**bad)
+        with pytest.raises(ValueError, match="--(batch-size|num-buckets)"):
+            make(BatchConfig, **bad)

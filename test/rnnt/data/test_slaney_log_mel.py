@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rnnt.data.config import FeatureConfig
-from rnnt.data.features import make_extractor
+from rnnt.data.fbank import make_extractor
 from rnnt.data.slaney_log_mel import hz_to_mel, mel_to_hz, normalize, trim_silence
 from rnnt.errors import UserError
 

@@ -70,7 +70,8 @@ def test_speed_and_masks_as_for_real_data(path):
     train = SyntheticManifest(path, "train", TOKENIZER, 6)
     config = AugmentConfig(perturb_speed_on_the_fly="0.87-1.18", features_mask_size=2)
     plan = [np.arange(100)]
-    dataset = PlannedBatches(train, plan, TOKENIZER, config, np.full(6, 77, np.float32), seed=1, epoch=1)
+    loader = train.feature_loader(config, np.full(6, 77, np.float32))
+    dataset = PlannedBatches(train, plan, loader, TOKENIZER, seed=1, epoch=1)
     batch, again = dataset[0], dataset[0]
     ratios = batch.x_len_B.numpy() / (100 * train.durations[:100])
     assert 0.84 < ratios.min() < 0.88 and 1.12 < ratios.max() < 1.16

@@ -70,7 +70,7 @@ class Batch:
         self.enc_BTJ, self.pred_BUJ = leaf(B, T, D), leaf(B, S + 1, D)
         self.weight_VJ, self.bias_V = leaf(V, D), leaf(V)
         self.symbols_BS = torch.randint(0, V, (B, S))
-        self.x_len_B, self.y_len_B = torch.tensor(frames), torch.tensor(symbols)
+        self.x_len_B, self.y_len_B = (torch.tensor(n, dtype=torch.int64) for n in (frames, symbols))
 
     @property
     def simple(self):

@@ -3,7 +3,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import rnnt.loss as losses
-from rnnt.loss import full_joiner_loss, joiner_native, prune_ranges, pruned_joiner_loss, smoothed_loss
+from rnnt.loss import full_joiner_loss, prune_ranges, pruned_joiner_loss, smoothed_loss
+from rnnt.loss.native import joiner as native_joiner
+from rnnt.loss.native import wavefront
 
 CASES = {
     "ragged": {},
@@ -32,15 +34,18 @@ def run(batch, ranges_BTR=None, backend="native", weights=WEIGHTS, **more):
     return [loss_B, usable_B, *batch.gradients((loss_B * weights).sum())]
 
 
-@pytest.fixture(params=[4, 4096], ids=["many tiles", "one tile"])
-def tile_rows(request, monkeypatch):
-    monkeypatch.setattr(joiner_native, "LEAST_ROWS", request.param)
-    monkeypatch.setattr(joiner_native, "TILES", 1000)
+@pytest.fixture(params=[(4, 3), (4096, 32)], ids=["many tiles", "one tile"])
+def tile_nodes(request, monkeypatch):
+    """Many small tiles and blocks of wavefronts, or one of each."""
+    nodes, wavefronts = request.param
+    monkeypatch.setattr(native_joiner, "LEAST_NODES", nodes)
+    monkeypatch.setattr(native_joiner, "TILES", 1000)
+    monkeypatch.setattr(wavefront, "BLOCK", wavefronts)
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("prune_range", [1, 3, 20, None])
-def test_equals_reference(make_batch, case, prune_range, rnnt_type, tile_rows, assert_close):
+def test_equals_reference(make_batch, case, prune_range, rnnt_type, tile_nodes, assert_close):
     batch = make_batch(**CASES[case])
     ranges_BTR = None if prune_range is None else ranges_of(batch, prune_range, rnnt_type)
     native = run(batch, ranges_BTR, rnnt_type=rnnt_type)
@@ -48,6 +53,26 @@ def test_equals_reference(make_batch, case, prune_range, rnnt_type, tile_rows, a
     assert torch.equal(native[1], reference[1])
     for x, y in zip(native, reference):
         assert torch.isfinite(x).all()
+        assert_close(x.double(), y.double(), 1e-9)
+
+
+@pytest.mark.parametrize("R", [2, 3])
+@pytest.mark.parametrize("steepest", [2, 4])
+def test_any_windows_that_begin_at_0_and_never_move_down(make_batch, rnnt_type, R, steepest, tile_nodes, assert_close):
+    """Steeper ones than `prune_ranges` makes, also past the end of a text: some leave no path."""
+    B, S, T = 40, 8, 6
+    frames = torch.randint(1, T + 1, (B,)).tolist()
+    symbols = torch.randint(0, S + 1, (B,)).tolist()
+    batch = make_batch(S=S, T=T, V=5, D=3, frames=frames, symbols=symbols)
+    steps_BT = torch.nn.functional.pad(torch.randint(0, steepest + 1, (B, T - 1)), (1, 0))
+    start_BT = steps_BT.cumsum(1).clamp(max=S + 1 - R)
+    ranges_BTR = start_BT[:, :, None] + torch.arange(R)
+    weights = torch.randn(B, dtype=torch.float64)
+    native, reference = (
+        run(batch, ranges_BTR, backend, weights, rnnt_type=rnnt_type) for backend in ("native", "reference")
+    )
+    assert torch.equal(native[1], reference[1]) and native[1].any() and not native[1].all()
+    for x, y in zip(native, reference):
         assert_close(x.double(), y.double(), 1e-9)
 
 
@@ -82,8 +107,8 @@ def test_equals_all_paths_enumerated(make_batch, assert_close):
     paths = []
     for t1 in range(3):
         for t2 in range(t1, 3):
-            contexts = [(t >= t1) + (t >= t2) for t in range(3)]
-            blanks = sum(logp_TUV[t, s, 4] for t, s in enumerate(contexts))
+            states = [(t >= t1) + (t >= t2) for t in range(3)]
+            blanks = sum(logp_TUV[t, s, 4] for t, s in enumerate(states))
             paths.append(blanks + logp_TUV[t1, 0, first] + logp_TUV[t2, 1, second])
     loss = -torch.stack(paths).logsumexp(0)
     native = run(batch, weights=1.0, delay_penalty=0.0)
@@ -92,7 +117,7 @@ def test_equals_all_paths_enumerated(make_batch, assert_close):
         assert_close(x, y, 1e-9)
 
 
-def test_all_contexts_equal_the_full_sum_and_fewer_never_exceed_it(make_batch, rnnt_type, assert_close):
+def test_all_states_equal_the_full_sum_and_fewer_never_exceed_it(make_batch, rnnt_type, assert_close):
     batch = make_batch(S=6, T=12, frames=(12, 11, 9), symbols=(6, 4, 3))
     full = run(batch, rnnt_type=rnnt_type)
     every = run(batch, torch.arange(7).expand(3, 12, 7), rnnt_type=rnnt_type)
@@ -152,25 +177,30 @@ def test_bfloat16_and_autocast_have_float32_sums(make_batch, assert_close):
         assert_close(x.float(), z.float(), 3e-2)
 
 
-def test_dropout_is_drawn_anew_from_the_cpu_generator_and_is_the_same_in_both_passes(make_batch, tile_rows):
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_dropout_is_drawn_again_from_the_cpu_generator_and_is_the_same_in_both_passes(
+    make_batch, tile_nodes, activation
+):
     batch = make_batch(S=3, T=4, V=5, D=3, frames=(4, 3), symbols=(3, 1), peak=1.0)
+
+    options = {"blank_id": 1, "activation": activation, "dropout": 0.4}
 
     def loss(*tensors):
         torch.manual_seed(5)
-        return full_joiner_loss(*tensors, batch.symbols_BS, *batch.lengths, blank_id=1, dropout=0.4)[0]
+        return full_joiner_loss(*tensors, batch.symbols_BS, *batch.lengths, **options)[0]
 
     assert torch.autograd.gradcheck(loss, batch.joiner[:4])
     assert torch.equal(loss(*batch.joiner[:4]), loss(*batch.joiner[:4]))
-    first, second = (full_joiner_loss(*batch.joiner, *batch.lengths, blank_id=1, dropout=0.4)[0] for _ in range(2))
+    first, second = (full_joiner_loss(*batch.joiner, *batch.lengths, **options)[0] for _ in range(2))
     assert not torch.equal(first, second)
 
 
-def test_dropout_keeps_the_mean_and_drops_the_share_it_says():
-    from rnnt.loss import kernels_cpu
+def test_dropout_keeps_the_mean_and_drops_the_fraction_it_says():
+    from rnnt.loss.native import cpu
 
     rows, columns = torch.arange(200), torch.zeros(200, dtype=torch.int64)
     out = torch.empty(200, 50)
-    kernels_cpu.hidden(torch.full((200, 50), 0.5), torch.zeros(1, 50), rows, columns, "tanh", 0.3, 7, out)
+    cpu.hidden(torch.full((200, 50), 0.5), torch.zeros(1, 50), rows, columns, "tanh", 0.3, 7, out)
     kept = out != 0
     assert abs(kept.float().mean().item() - 0.7) < 0.02
     torch.testing.assert_close(out[kept], torch.full_like(out[kept], torch.tanh(torch.tensor(0.5)).item() / 0.7))

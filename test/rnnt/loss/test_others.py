@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import rnnt.loss as losses
-from rnnt.loss.backends import import_k2
+from rnnt.loss.k2.installed import import_k2
 
 FRAMES_B, SYMBOLS_B = torch.tensor([20, 17, 12]), torch.tensor([8, 5, 0])
 
@@ -29,12 +29,12 @@ def test_torchaudio(assert_close):
     logits = (2 * torch.randn(3, 20, 9, 15)).requires_grad_()
     symbols = torch.randint(1, 15, (3, 8))
     lengths = FRAMES_B.int(), SYMBOLS_B.int()
-    theirs_B = torchaudio.functional.rnnt_loss(logits, symbols.int(), *lengths, blank=0, clamp=-1, reduction="none")
-    (their_grad,) = torch.autograd.grad(theirs_B.sum(), logits)
-    ours_B = losses.rnnt_loss(logits, symbols, 0, boundary(), reduction="none")
-    (our_grad,) = torch.autograd.grad(ours_B.sum(), logits)
-    assert_close(ours_B, theirs_B, 1e-5)
-    assert_close(our_grad, their_grad, 1e-4)
+    expected_B = torchaudio.functional.rnnt_loss(logits, symbols.int(), *lengths, blank=0, clamp=-1, reduction="none")
+    (expected_grad,) = torch.autograd.grad(expected_B.sum(), logits)
+    found_B = losses.rnnt_loss(logits, symbols, 0, boundary(), reduction="none")
+    (found_grad,) = torch.autograd.grad(found_B.sum(), logits)
+    assert_close(found_B, expected_B, 1e-5)
+    assert_close(found_grad, expected_grad, 1e-4)
 
 
 @pytest.mark.parametrize("delay_penalty", [0.0, 0.1])
@@ -42,16 +42,16 @@ def test_k2_smoothed_and_pruned(k2, rnnt_type, delay_penalty, assert_close):
     am, lm, symbols = inputs()
     options = {"boundary": boundary(), "rnnt_type": rnnt_type, "delay_penalty": delay_penalty, "reduction": "sum"}
     found = {}
-    for name, library in (("k2", k2), ("ours", losses)):
+    for name, library in (("k2", k2), ("rnnt", losses)):
         loss, occupations = library.rnnt_loss_smoothed(lm, am, symbols, 7, 0.2, 0.1, return_grad=True, **options)
         ranges = library.get_rnnt_prune_ranges(*occupations, boundary(), 4)
         logits = torch.add(*library.do_rnnt_pruning(am, lm, ranges))
         pruned = library.rnnt_loss_pruned(logits, symbols, ranges, 7, **options)
         grads = [torch.autograd.grad(x, (am, lm), retain_graph=True) for x in (loss, pruned)]
         found[name] = [loss, *occupations, pruned, *grads[0], *grads[1]], ranges
-    assert torch.equal(found["ours"][1], found["k2"][1])
-    for ours, theirs in zip(found["ours"][0], found["k2"][0]):
-        assert_close(ours, theirs, 1e-4)
+    assert torch.equal(found["rnnt"][1], found["k2"][1])
+    for actual, expected in zip(found["rnnt"][0], found["k2"][0]):
+        assert_close(actual, expected, 1e-4)
 
 
 def test_k2_log_probs(k2, rnnt_type):
@@ -65,15 +65,15 @@ def test_k2_log_probs(k2, rnnt_type):
         "get_rnnt_logprobs_smoothed": (lm, am, symbols, 7, 0.2, 0.1, boundary(), rnnt_type),
         "get_rnnt_logprobs_pruned": (pruned, symbols, ranges, 7, boundary(), rnnt_type),
     }.items():
-        for ours, theirs in zip(getattr(losses, name)(*args), getattr(k2, name)(*args)):
-            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+        for actual, expected in zip(getattr(losses, name)(*args), getattr(k2, name)(*args)):
+            torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_k2_joint_recursion(k2, assert_close):
     px, py = [torch.randn(2, 4, 7) for _ in range(3)], [torch.randn(2, 5, 6) for _ in range(3)]
     bounds = torch.tensor([[0, 0, 4, 6], [1, 1, 3, 5]])
-    ours = losses.joint_mutual_information_recursion(px, py, bounds)
-    assert_close(ours, k2.joint_mutual_information_recursion(px, py, bounds), 1e-4)
+    joint = losses.joint_mutual_information_recursion(px, py, bounds)
+    assert_close(joint, k2.joint_mutual_information_recursion(px, py, bounds), 1e-4)
 
 
 def test_a_missing_k2_is_named(monkeypatch):

@@ -25,15 +25,25 @@ def test_windows_rise_to_the_last_symbol_without_gaps(make_batch, rnnt_type, pru
         assert symbols in ranges_BTR[b, frames - 1].tolist()
 
 
+def test_the_last_window_holds_the_end_whatever_the_occupations(rnnt_type):
+    """From the last frame on a window ends at the last state of its utterance, or begins at 0."""
+    frames_B, symbols_B = torch.tensor([20, 17, 15, 6]), torch.tensor([12, 9, 1, 5])
+    for _ in range(20):
+        px_grad = torch.rand(4, 12, 21 if rnnt_type == "regular" else 20)
+        start_BT = prune_ranges(px_grad, torch.rand(4, 13, 20), frames_B, symbols_B, 3, rnnt_type)[:, :, 0]
+        for b, (frames, symbols) in enumerate(zip(frames_B.tolist(), symbols_B.tolist())):
+            assert (start_BT[b, frames - 1 :] == max(symbols - 2, 0)).all()
+
+
 def test_a_sharp_alignment_lies_inside(make_batch):
-    """Where the simple loss is sure when each symbol comes, the window holds the context of every frame."""
+    """Where the simple loss is certain when each token comes, the window holds the state of every frame."""
     batch = make_batch(S=5, frames=(18,), symbols=(5,), T=18, V=9)
     batch.symbols_BS = torch.tensor([[3, 1, 4, 7, 5]])
     emitted_at = torch.tensor([2, 5, 6, 11, 15])
     am_BTV = torch.zeros(1, 18, 9)
     am_BTV[:, :, 0] = 20
     am_BTV[0, emitted_at, batch.symbols_BS[0]] = 30
-    # A symbol is emitted once: its context turns it off.
+    # A token is emitted once: the state after it turns it off.
     lm_BUV = torch.zeros(1, 6, 9)
     lm_BUV[0, torch.arange(1, 6), batch.symbols_BS[0]] = -40
     batch.am_BTV, batch.lm_BUV = am_BTV, lm_BUV
@@ -54,14 +64,14 @@ def test_an_utterance_without_a_path_does_not_raise_the_range(make_batch):
     assert ranges_of(batch, 3, "regular").shape[2] == 3
 
 
-def test_the_range_is_at_most_all_contexts(make_batch, rnnt_type):
+def test_the_range_is_at_most_all_states(make_batch, rnnt_type):
     batch = make_batch(S=3, frames=(7, 4), symbols=(3, 2))
     assert torch.equal(ranges_of(batch, 20, rnnt_type), torch.arange(4).expand(2, 7, 4))
     empty = make_batch(S=0, frames=(7, 4), symbols=(0, 0))
     assert torch.equal(ranges_of(empty, 5, rnnt_type), torch.zeros(2, 7, 1, dtype=torch.int64))
 
 
-def test_k2s_function_tells_the_type_by_the_columns(k2_case):
+def test_k2s_function_infers_the_type_from_the_columns(k2_case):
     meta = k2_case["meta"]
     args = (k2_case["px_grad"], k2_case["py_grad"], k2_case["boundary"], meta["s_range"])
     assert torch.equal(get_rnnt_prune_ranges(*args), k2_case["ranges"])

@@ -2,7 +2,7 @@
 
 import torch
 
-from rnnt.model.batchnorm import MaskedBatchNorm, _Normalise, commit_statistics, drop_statistics
+from rnnt.model.batchnorm import MaskedBatchNorm, _Normalise, commit_statistics, discard_pending_statistics
 from rnnt.model.masking import valid_mask
 
 
@@ -87,6 +87,6 @@ def test_skipped_micro_batches_leave_no_trace():
     x, mask = batch([5], 5)
     norm(x, mask)
     assert norm.pending.any()
-    drop_statistics(norm)
+    discard_pending_statistics(norm)
     commit_statistics(norm)
     assert not norm.running_mean.any()

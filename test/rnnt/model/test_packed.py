@@ -1,16 +1,16 @@
 import torch
 from torch import nn
 
-from rnnt.loss import products
-from rnnt.loss.products import can_pack
-from rnnt.model.config import ModelConfig
+from rnnt.model.config import JoinerConfig
 from rnnt.model.joiner import Joiner
-from rnnt.model.packed import with_packed_weights
+from rnnt.model.layers import with_prepacked_weights
+from rnnt.ops import matmul as products
+from rnnt.ops.matmul import can_pack
 
 
 def test_packed_joiner_gives_the_same_logits():
-    joiner = Joiner(6, 8, ModelConfig(num_features=8, vocab_size=50, joiner_dim=16))
-    packed = with_packed_weights(joiner, 16)
+    joiner = Joiner(6, 8, 50, JoinerConfig(joiner_dim=16))
+    packed = with_prepacked_weights(joiner, 16)
     assert can_pack(joiner.output.weight) == (type(packed.output) is not nn.Linear)
     assert type(joiner.output) is nn.Linear  # the model itself is untouched
     with torch.inference_mode():

@@ -5,16 +5,24 @@ import itertools
 import pytest
 import torch
 
-from rnnt.model.config import LossConfig, ModelConfig
-from rnnt.model.lstm import BiLSTMLayer
+from rnnt.model.config import LSTMPredictorConfig, ModelConfig, StatelessConfig
+from rnnt.model.encoders.lstm import BiLSTMLayer
 from rnnt.model.masking import reverse_valid
-from rnnt.model.predictor import PREDICTORS
+from rnnt.model.objectives.base import TrainingModel, Utterances
+from rnnt.model.objectives.config import PrunedConfig
+from rnnt.model.predictor import LSTMPredictor, StatelessPredictor
 from rnnt.model.transducer import Transducer
+from rnnt.options import make
+from rnnt.training.config import LossConfig
 
 
 def config(**changes):
     sizes = {"encoder_dim": 16, "encoder_layers": 2, "subsampling_channels": 4, "predictor_dim": 12, "joiner_dim": 10}
-    return ModelConfig(**{**sizes, "num_features": 9, "vocab_size": 7, "dropout": 0.0, **changes})
+    return make(ModelConfig, **{**sizes, "num_features": 9, "vocab_size": 7, "dropout": 0.0, **changes})
+
+
+def training_model(config, **losses):
+    return TrainingModel(Transducer(config), make(LossConfig, **losses).loss)
 
 
 def data(lengths=(23, 40, 31), texts=((1, 2, 3), (4, 5), ()), seed=0):
@@ -22,7 +30,7 @@ def data(lengths=(23, 40, 31), texts=((1, 2, 3), (4, 5), ()), seed=0):
     x_BTF = torch.randn(len(lengths), max(lengths), 9, generator=generator)
     y = [torch.tensor(t, dtype=torch.int64) for t in texts]
     y_BS = torch.nn.utils.rnn.pad_sequence(y, batch_first=True)
-    return x_BTF, torch.tensor(lengths), y_BS, torch.tensor([len(t) for t in texts])
+    return Utterances(x_BTF, torch.tensor(lengths), y_BS, torch.tensor([len(t) for t in texts]))
 
 
 @pytest.mark.parametrize("bidirectional, factor", list(itertools.product([False, True], [2, 4, 8])))
@@ -63,11 +71,17 @@ def test_reverse_valid():
     assert reverse_valid(x, torch.tensor([4, 2]))[..., 0].tolist() == [[3, 2, 1, 0], [5, 4, 6, 7]]
 
 
-@pytest.mark.parametrize("kind, changes", [("stateless", {"context_size": 1}), ("stateless", {"context_size": 3}),
-                                           ("lstm", {"predictor_layers": 2})])  # fmt: skip
-def test_predictor_steps_equal_forward(kind, changes):
+@pytest.mark.parametrize(
+    "kind, options",
+    [
+        (StatelessPredictor, StatelessConfig(predictor_dim=12, context_size=1)),
+        (StatelessPredictor, StatelessConfig(predictor_dim=12, context_size=3)),
+        (LSTMPredictor, LSTMPredictorConfig(predictor_dim=12, predictor_layers=2)),
+    ],
+)
+def test_predictor_steps_equal_forward(kind, options):
     torch.manual_seed(0)
-    predictor = PREDICTORS[kind](config(blank_id=6, **changes)).eval()
+    predictor = kind(options, vocab_size=7, blank_id=6).eval()
     y_BS = torch.tensor([[1, 2, 3, 3], [5, 0, 2, 1]])
     whole_BUD = predictor(y_BS)
     g_BD, state = predictor.step(predictor.start(2), predictor.initial_state(2))
@@ -86,55 +100,58 @@ def test_losses_do_not_depend_on_company(loss, rnnt_type):
     """The sum over a batch is the sum of its utterances alone, in evaluation mode."""
     torch.manual_seed(0)
     # lm_scale couples utterances through the unigram only with am_scale; prune range wide enough to be exact.
-    model = Transducer(config(), LossConfig(loss=loss, rnnt_type=rnnt_type, ctc_loss_scale=0.3, prune_range=5)).eval()
+    wide = {"prune_range": 5, "warm_step": 0, "simple_loss_scale": 0.5} if loss == "pruned" else {}
+    model = training_model(config(), loss=f"{loss} ctc", rnnt_type=rnnt_type, ctc_loss_scale=0.3, **wide).eval()
     x_BTF, x_len_B, y_BS, y_len_B = data()
-    both = model(x_BTF, x_len_B, y_BS, y_len_B, 0.5, 1.0)
+    both = model(data(), 0)
     alone = [
         model(
-            x_BTF[i : i + 1, : x_len_B[i]],
-            x_len_B[i : i + 1],
-            y_BS[i : i + 1, : y_len_B[i]],
-            y_len_B[i : i + 1],
-            0.5,
-            1.0,
+            Utterances(
+                x_BTF[i : i + 1, : x_len_B[i]],
+                x_len_B[i : i + 1],
+                y_BS[i : i + 1, : y_len_B[i]],
+                y_len_B[i : i + 1],
+            ),
+            0,
         )
         for i in range(3)
     ]
     torch.testing.assert_close(both.total, sum(a.total for a in alone), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(both.transducer, sum(a.transducer for a in alone), rtol=1e-4, atol=1e-4)
+    for name, term in both.terms.items():
+        torch.testing.assert_close(term, sum(a.terms[name] for a in alone), rtol=1e-4, atol=1e-4)
     assert both.usable_B.all()
 
 
 def test_full_range_pruned_equals_full():
     torch.manual_seed(0)
-    pruned = Transducer(config(), LossConfig(prune_range=9)).eval()
-    full = Transducer(config(), LossConfig(loss="full")).eval()
-    full.load_state_dict(pruned.state_dict(), strict=False)
-    batch = data()
-    torch.testing.assert_close(pruned(*batch).transducer, full(*batch).transducer, rtol=1e-5, atol=1e-5)
+    pruned = training_model(config(), loss="pruned", prune_range=9).eval()
+    full = training_model(config(), loss="full").eval()
+    full.network.load_state_dict(pruned.network.state_dict())
+    found = [model(data(), 0).terms["transducer"] for model in (pruned, full)]
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("predictor", ["stateless", "lstm"])
-def test_every_parameter_gets_a_gradient(predictor):
+def test_every_parameter_gets_a_gradient(predictor, monkeypatch):
     """Whatever the scales of the losses are."""
+    monkeypatch.setattr(PrunedConfig, "scales", lambda self, step: (1.0, 0.0))
     torch.manual_seed(0)
-    model = Transducer(config(predictor=predictor), LossConfig(ctc_loss_scale=0.2))
-    model(*data(), 1.0, 0.0).total.backward()
+    model = training_model(config(predictor=predictor), loss="pruned ctc", ctc_loss_scale=0.2)
+    model(data(), 0).total.backward()
     assert not [name for name, p in model.named_parameters() if p.grad is None]
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
 
 
 def test_impossible_utterance_is_flagged_and_harmless():
     torch.manual_seed(0)
-    model = Transducer(config(), LossConfig(rnnt_type="modified"))
-    x_BTF, _, y_BS, y_len_B = data()
-    losses = model(x_BTF, torch.tensor([4, 40, 31]), y_BS, y_len_B)  # 1 encoder frame for 3 tokens
+    model = training_model(config(), loss="pruned", rnnt_type="modified")
+    losses = model(data()._replace(x_len_B=torch.tensor([4, 40, 31])), 0)  # 1 encoder frame for 3 tokens
     assert losses.usable_B.tolist() == [False, True, True]
     losses.total.backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
 
 
 def test_loss_scales_ramp():
-    loss = LossConfig(simple_loss_scale=0.5, warm_step=100)
+    loss = PrunedConfig(simple_loss_scale=0.5, warm_step=100)
     assert loss.scales(0) == (1.0, 0.1) and loss.scales(100) == (0.5, 1.0)
     assert loss.scales(50) == pytest.approx((0.75, 0.55))

@@ -60,7 +60,7 @@ def test_a_tensor_of_zeros_moves_with_ratio_one():
     torch.testing.assert_close(p.detach(), torch.tensor([-0.5, 0.5, -0.5, -0.5]))
 
 
-def test_the_step_is_a_share_of_the_tensor():
+def test_the_step_is_a_fraction_of_the_tensor():
     """Without clipping, |change| = lr |p| whatever the size of tensor and gradient."""
     for size, slope in ((1e-3, 1e4), (10.0, 1e-6)):
         p = torch.nn.Parameter(torch.randn(50, generator=torch.Generator().manual_seed(0)) * size)

@@ -5,11 +5,11 @@ from rnnt.scoring import score
 from rnnt.scoring.bootstrap import compare, wer_interval
 
 
-def make(error_share, n=200, seed=0, speakers=0):
-    """A report of n utterances of 10 words, of which each is wrong with the given probability."""
+def make(error_rate, n=200, seed=0, speakers=0):
+    """A report of n utterances of 10 words, each of which is wrong with the given probability."""
     rng = np.random.default_rng(seed)
     refs = {f"u{i:03}": "a b c d e f g h i j" for i in range(n)}
-    hyps = {key: " ".join("x" if rng.random() < error_share else w for w in text.split()) for key, text in refs.items()}
+    hyps = {key: " ".join("x" if rng.random() < error_rate else w for w in text.split()) for key, text in refs.items()}
     return score(refs, hyps, speakers={f"u{i:03}": f"s{i % speakers}" for i in range(n)} if speakers else None)
 
 

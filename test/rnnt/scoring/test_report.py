@@ -68,7 +68,7 @@ def test_utterance_lines():
 
 def test_speaker_rows():
     rows = score(REFS, HYPS, speakers={key: key[:2] for key in REFS}).speaker_rows()
-    assert [(who, n, wrong, c.errors, c.length) for who, n, wrong, c in rows] == [
+    assert [(speaker, n, wrong, c.errors, c.length) for speaker, n, wrong, c in rows] == [
         ("s1", 2, 1, 1, 4),
         ("s2", 2, 2, 2, 2),
     ]

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from rnnt.search import search
-from rnnt.search.config import METHODS, SearchConfig
-from rnnt.search.context import entropy_confidence
+from rnnt.search.config import SEARCHES, SearchConfig
 from rnnt.search.fusion import TableScorer
+from rnnt.search.stepper import entropy_confidence
 
 
 class LastToken:
@@ -62,7 +62,7 @@ def test_greedy_search_follows_the_scorer(make_model, make_batch, naive):
         assert best.score == pytest.approx(score + 2.0 * scorer.last_V[tokens[-1]], abs=1e-4)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SEARCHES)
 def test_two_scorers_that_cancel_change_nothing(make_model, make_batch, method):
     model, batch = make_model(scale=1.5), make_batch([8, 5])
     config = SearchConfig(method, nbest=2)
@@ -72,7 +72,7 @@ def test_two_scorers_that_cancel_change_nothing(make_model, make_batch, method):
         assert [h.score for h in a] == pytest.approx([h.score for h in b], abs=1e-4)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SEARCHES)
 def test_blank_penalty_and_length_bonus_bring_more_tokens(make_model, make_batch, method):
     model, batch = make_model(scale=1.0, blank_bias=1.0), make_batch([25])
     lengths = [
@@ -82,7 +82,7 @@ def test_blank_penalty_and_length_bonus_bring_more_tokens(make_model, make_batch
     assert lengths[1] > lengths[0] and lengths[2] > lengths[0]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SEARCHES)
 def test_temperature_flattens_but_keeps_the_greedy_path(make_model, make_batch, method):
     model, batch = make_model(), make_batch([12])
     [[sharp]] = search(model, *batch, SearchConfig(method, beam_size=1, max_sym_per_frame=1))
@@ -92,7 +92,7 @@ def test_temperature_flattens_but_keeps_the_greedy_path(make_model, make_batch, 
         assert flat.tokens == sharp.tokens
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SEARCHES)
 @pytest.mark.parametrize("kind", ["max_prob", "entropy"])
 def test_confidences_come_from_the_distribution_at_the_token(make_model, make_batch, naive, method, kind):
     model = make_model(blank=5)
@@ -100,10 +100,10 @@ def test_confidences_come_from_the_distribution_at_the_token(make_model, make_ba
     [[best]] = search(model, h_BTD, h_len_B, SearchConfig(method, confidence=kind))
     log_probs = naive(model, h_BTD[0])
     assert len(best.confidences) == len(best.tokens) > 1
-    for u, (token, t, sure) in enumerate(zip(best.tokens, best.frames, best.confidences)):
+    for u, (token, t, confidence) in enumerate(zip(best.tokens, best.frames, best.confidences)):
         p = np.exp(log_probs(t, best.tokens[:u]))
         expected = p[token] if kind == "max_prob" else 1 + (p * np.log(p)).sum() / math.log(6)
-        assert sure == pytest.approx(expected, abs=1e-4)
+        assert confidence == pytest.approx(expected, abs=1e-4)
 
 
 def test_entropy_confidence_of_a_certain_and_of_a_uniform_distribution():

@@ -20,7 +20,7 @@ def test_equals_frame_by_frame_search(make_model, make_batch, naive, predictor, 
     assert any(len(best.tokens) > 3 for [best] in results)
 
 
-def test_several_symbols_on_a_frame_are_found(make_model, make_batch):
+def test_several_tokens_on_a_frame_are_found(make_model, make_batch):
     model = make_model(blank_bias=0.0, scale=2.0)
     [[best]] = search(model, *make_batch([12]), SearchConfig(max_sym_per_frame=3))
     counts = [best.frames.count(t) for t in range(12)]
@@ -34,15 +34,15 @@ def test_is_bounded_when_blank_never_wins(make_model, make_batch):
     assert len(two.tokens) == 28
 
 
-def test_a_limit_of_symbols_ends_an_utterance(make_model, make_batch):
+def test_a_limit_of_tokens_ends_an_utterance(make_model, make_batch):
     model = make_model(blank_bias=0.0, scale=2.0)
     batch = make_batch([13, 0, 1, 9, 22, 4])
-    whole = search(model, *batch, SearchConfig(max_sym_per_frame=3))
+    complete = search(model, *batch, SearchConfig(max_sym_per_frame=3))
     for limit in (1, 5, 1000):
         cut = search(model, *batch, SearchConfig(max_sym_per_frame=3, max_sym_per_utt=limit))
-        assert [best.tokens for [best] in cut] == [best.tokens[:limit] for [best] in whole]
-        assert [best.frames for [best] in cut] == [best.frames[:limit] for [best] in whole]
-    assert max(len(best.tokens) for [best] in whole) > 5
+        assert [best.tokens for [best] in cut] == [best.tokens[:limit] for [best] in complete]
+        assert [best.frames for [best] in cut] == [best.frames[:limit] for [best] in complete]
+    assert max(len(best.tokens) for [best] in complete) > 5
 
 
 def test_all_blank_gives_the_empty_hypothesis(make_model, make_batch):

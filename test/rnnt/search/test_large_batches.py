@@ -1,10 +1,10 @@
 import pytest
 
 from rnnt.search import search
-from rnnt.search.config import METHODS, SearchConfig
+from rnnt.search.config import SEARCHES, SearchConfig
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SEARCHES)
 def test_large_batches_are_searched_with_the_same_result(make_model, make_batch, method):
     """A batch large enough to be packed against its utterances alone, which are not."""
     model = make_model(seed=3)

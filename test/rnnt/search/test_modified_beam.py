@@ -26,7 +26,7 @@ def test_equals_search_with_dictionaries(make_model, make_batch, naive, predicto
 
 
 @pytest.mark.parametrize("predictor", ["stateless", "lstm"])
-def test_beam_of_one_equals_greedy_with_one_symbol_a_frame(make_model, make_batch, predictor):
+def test_beam_of_one_equals_greedy_with_one_token_per_frame(make_model, make_batch, predictor):
     model = make_model(predictor, blank=2, scale=1.5)
     batch = make_batch([17, 3, 0, 30])
     greedy = search(model, *batch, SearchConfig(max_sym_per_frame=1))

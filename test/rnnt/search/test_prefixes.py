@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from rnnt.search.prefixes import ROOT, Tree, merge_equal, token_hashes
+from rnnt.search.prefixes import ROOT, PrefixTree, merge_equal, token_hashes
 
 
 def test_merge_equal_adds_probabilities():
@@ -18,7 +18,7 @@ def test_empty_slots_stay_empty():
 
 
 def test_tree_gives_the_tokens_back():
-    tree = Tree()
+    tree = PrefixTree()
     half = torch.full((1, 2), 0.5)
     first = tree.add(3, torch.tensor([[ROOT, ROOT]]), torch.tensor([[4, 5]]), half.log(), half)
     second = tree.add(7, first.flip(1), torch.tensor([[6, 7]]), half.log(), half)

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
+from rnnt.options import make, make_parser, parse
 from rnnt.search import search
-from rnnt.search.config import METHODS, SearchConfig
+from rnnt.search.config import METHODS, SEARCHES, Search, SearchConfig
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SEARCHES)
 @pytest.mark.parametrize("predictor", ["stateless", "lstm"])
 def test_batch_of_one_equals_batch_of_many_in_any_order(make_model, make_batch, method, predictor):
     model = make_model(predictor, blank=3, scale=1.5)
@@ -24,7 +25,7 @@ def test_batch_of_one_equals_batch_of_many_in_any_order(make_model, make_batch, 
             assert [h.score for h in other] == pytest.approx([h.score for h in alone], abs=1e-4)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SEARCHES)
 def test_no_frames_and_no_utterances(make_model, method):
     config = SearchConfig(method)
     assert search(make_model(), torch.zeros(0, 0, 6), torch.zeros(0, dtype=torch.int64), config) == []
@@ -33,13 +34,36 @@ def test_no_frames_and_no_utterances(make_model, method):
         assert best.tokens == () and best.score == 0.0
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SEARCHES)
 def test_more_hypotheses_wanted_than_there_are_tokens(make_model, make_batch, method):
     [found] = search(make_model(vocab=2), *make_batch([2]), SearchConfig(method, beam_size=9, nbest=9))
     assert 1 <= len(found) <= 9 and len({h.tokens for h in found}) == len(found)
 
 
+def test_a_search_from_outside_is_chosen_like_ours(make_model, make_batch, monkeypatch):
+    asked = []
+
+    def mine(stepper, h_BTD, h_len_B, config):
+        asked.append((h_BTD.shape, h_len_B.tolist(), config.beam_size))
+        return ["found"]
+
+    monkeypatch.setitem(SEARCHES, "mine", Search(mine, "100 % mine"))
+    parser = make_parser(None, SearchConfig)
+    shown = " ".join(parser.format_help().split())
+    for name, choice in METHODS.items():
+        assert f"{name}: {choice.help}" in shown
+    [config], _ = parse(parser, [SearchConfig], ["--decoding-method", "mine", "--beam-size", "2"])
+    assert search(make_model(), *make_batch([3]), config) == ["found"]
+    assert asked == [((1, 3, 6), [3], 2)]
+
+
+def test_a_search_is_chosen_among_those_there_are(capsys):
+    with pytest.raises(SystemExit):
+        parse(make_parser(None, SearchConfig), [SearchConfig], ["--decoding-method", "mine"])
+    assert f"argument --decoding-method: 'mine' is not one of {', '.join(METHODS)}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("values", [{"decoding_method": "best"}, {"beam_size": 0}, {"max_sym_per_frame": 0}])
 def test_bad_options_are_refused(values):
-    with pytest.raises(ValueError, match=next(iter(values))):
-        SearchConfig(**values)
+    with pytest.raises(ValueError, match="--" + next(iter(values)).replace("_", "-")):
+        make(SearchConfig, **values)

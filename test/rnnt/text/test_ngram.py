@@ -14,16 +14,16 @@ def random_sentences(seed=0, tokens=40, sentences=300):
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
-def test_probabilities_sum_to_one_after_every_context(order):
+def test_probabilities_sum_to_one_after_every_history(order):
     model = estimate(random_sentences(), order, ["never"])
     predicted = [gram[0] for gram in model.entries if len(gram) == 1 and gram != (BOS,)]
     assert "never" in predicted and EOS in predicted and UNKNOWN in predicted
-    contexts = {gram[:-1] for gram in model.entries} | {gram for gram in model.entries if len(gram) < order}
-    contexts.add(("unheard", "of"))
-    for context in contexts:
-        if EOS not in context:
-            total = sum(math.exp(model.log_prob(token, context)) for token in predicted)
-            assert total == pytest.approx(1, abs=1e-6), context
+    histories = {gram[:-1] for gram in model.entries} | {gram for gram in model.entries if len(gram) < order}
+    histories.add(("unheard", "of"))
+    for history in histories:
+        if EOS not in history:
+            total = sum(math.exp(model.log_prob(token, history)) for token in predicted)
+            assert total == pytest.approx(1, abs=1e-6), history
 
 
 def test_tiny_case_by_hand():
@@ -90,7 +90,7 @@ def test_broken_file_is_named(tmp_path, damage):
     text = (tmp_path / "2gram.arpa").read_text()
     assert damage(text) != text
     (tmp_path / "2gram.arpa").write_text(damage(text))
-    with pytest.raises(UserError, match=r"2gram\.arpa: line \d+: not a whole ARPA file"):
+    with pytest.raises(UserError, match=r"2gram\.arpa: line \d+: not a complete ARPA file"):
         read_arpa(tmp_path / "2gram.arpa")
 
 

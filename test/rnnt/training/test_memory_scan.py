@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from rnnt.model.transducer import Transducer
+from rnnt.checkpoints.files import load_checkpoint
+from rnnt.model.objectives.base import TrainingModel
 from rnnt.train import main
-from rnnt.training.checkpoint import load_checkpoint
 from rnnt.training.memory_scan import PeakMemory, worst_positions
 
 
@@ -49,7 +49,7 @@ def test_what_does_not_fit_is_said_in_one_line(tmp_path, toy_argv, capsys, monke
     def forward(self, *arguments):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
-    monkeypatch.setattr(Transducer, "forward", forward)
+    monkeypatch.setattr(TrainingModel, "forward", forward)
     with pytest.raises(SystemExit) as stop:
         main(toy_argv(tmp_path, scan_batches="true"))
     error = capsys.readouterr().err.splitlines()[-1]  # after a progress bar

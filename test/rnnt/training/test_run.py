@@ -1,4 +1,4 @@
-"""Whole runs on toy data: they go on where they stopped, and ranks and workers change nothing."""
+"""Complete runs on toy data: they continue where they stopped, and ranks and workers change nothing."""
 
 import os
 import shutil
@@ -10,11 +10,14 @@ import time
 import pytest
 import torch
 
+from rnnt.checkpoints.files import load_checkpoint
 from rnnt.cli import program
+from rnnt.data.dataset import open_batches
+from rnnt.distributed.launch import free_port
 from rnnt.errors import UserError
+from rnnt.model.objectives.base import Utterances
 from rnnt.train import main
-from rnnt.training.checkpoint import load_checkpoint
-from rnnt.training.launch import free_port
+from rnnt.training.observers import Observer
 
 
 def weights(exp_dir, name="epoch-2.pt"):
@@ -27,11 +30,18 @@ def assert_same(one, other):
     assert not different
 
 
-@pytest.fixture
-def whole(tmp_path, toy_argv):
-    """A run of two epochs that nothing disturbed."""
-    main(toy_argv(tmp_path / "whole"))
-    return weights(tmp_path / "whole")
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, toy_argv):
+    """The folder of a run of two epochs that nothing disturbed; to copy, not to change."""
+    exp = tmp_path_factory.mktemp("run") / "whole"
+    main(toy_argv(exp))
+    return exp
+
+
+@pytest.fixture(scope="module")
+def whole(finished):
+    """The weights of that run."""
+    return weights(finished)
 
 
 def test_stopped_between_epochs_and_continued(tmp_path, toy_argv, whole):
@@ -103,18 +113,16 @@ def test_torchrun_equals_world_size(tmp_path, toy_argv):
     assert_same(weights(tmp_path / "theirs"), weights(tmp_path / "ours"))
 
 
-def test_finished_run_is_left_alone(tmp_path, toy_argv, whole, capsys):
-    exp = tmp_path / "exp"
-    main(toy_argv(exp))
+def test_finished_run_is_left_alone(tmp_path, toy_argv, finished, capsys):
+    exp = shutil.copytree(finished, tmp_path / "exp")
     before = os.stat(exp / "epoch-2.pt").st_mtime_ns
     main(toy_argv(exp))
     assert "training is complete" in capsys.readouterr().out
     assert os.stat(exp / "epoch-2.pt").st_mtime_ns == before
 
 
-def test_broken_newest_checkpoint_is_passed_over(tmp_path, toy_argv, whole, capsys):
-    exp = tmp_path / "exp"
-    main(toy_argv(exp))
+def test_broken_newest_checkpoint_is_passed_over(tmp_path, toy_argv, finished, whole, capsys):
+    exp = shutil.copytree(finished, tmp_path / "exp")
     data = (exp / "epoch-2.pt").read_bytes()
     (exp / "epoch-2.pt").write_bytes(data[: len(data) // 2])
     main(toy_argv(exp))
@@ -135,13 +143,13 @@ def test_start_epoch(tmp_path, toy_argv, whole):
     "options, words",
     [
         ({"encoder_dim": 32}, "encoder_dim is 24 in the checkpoint and 32 now"),
-        ({"ctc_loss_scale": 0}, "the loss heads are"),
-        ({"predictor": "lstm"}, "predictor is stateless in the checkpoint and lstm now"),
+        ({"loss": "pruned"}, "--loss is pruned ctc in the checkpoint and pruned now"),
+        ({"predictor": "lstm"}, "predictor: name is stateless in the checkpoint and lstm now"),
+        ({"normalize_features": "false"}, "--normalize-features is true there and false now"),
     ],
 )
-def test_checkpoint_of_another_configuration_is_refused(tmp_path, toy_argv, capsys, options, words):
-    exp = tmp_path / "exp"
-    main(toy_argv(exp, num_epochs=1))
+def test_checkpoint_of_another_configuration_is_refused(tmp_path, toy_argv, finished, capsys, options, words):
+    exp = shutil.copytree(finished, tmp_path / "exp")
     with pytest.raises(SystemExit) as stop:
         main(toy_argv(exp, **options))
     assert stop.value.code == 1
@@ -166,10 +174,13 @@ def test_another_plan_is_refused_only_in_the_middle_of_an_epoch(tmp_path, toy_ar
     [
         ({"manifest_dir": "/nowhere"}, "/nowhere/features.json: no such file"),
         ({"bpe_model": "/nowhere/bpe.model"}, "no such BPE model"),
+        ({"encoder_dim": 300_000}, "the model is too large: "),
+        ({"encoder_dim": 5_000_000_000}, "the model is too large: "),
         ({"train_set": "other"}, "other.jsonl: no such manifest"),
         ({"loss_backend": "k2"}, "--loss-backend k2: backend k2 needs a k2 built for torch"),
         ({"use_fp16": "true"}, "--use-fp16 needs a GPU"),
-        ({"vocab_size": 500}, "--vocab-size is 500, but the tokenizer have"),
+        ({"vocab_size": 500}, "--vocab-size is 500, but the tokenizer has"),
+        ({"blank_id": 3}, "--blank-id is 3, but the tokenizer has blank at 0"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, toy_argv, capsys, monkeypatch, options, words):
@@ -181,18 +192,54 @@ def test_bad_input_is_one_line(tmp_path, toy_argv, capsys, monkeypatch, options,
     assert words in error and error.count("\n") == 1
 
 
-def test_bf16_trains(tmp_path, toy_argv):
-    main(toy_argv(tmp_path / "exp", num_epochs=1, use_bf16="true"))
-    assert all(torch.isfinite(w).all() for w in weights(tmp_path / "exp", "epoch-1.pt").values())
+class DevLoss(Observer):
+    """Measures the loss of the dev set before the first update and after each epoch."""
+
+    def run_start(self, trainer):
+        self.trainer, self.losses = trainer, []
+        self.measure()
+
+    def eval_start(self, epoch):
+        self.measure()
+
+    def measure(self):
+        model, data = self.trainer.model, self.trainer.data
+        model.eval()
+        total = 0.0
+        with torch.no_grad():
+            for batch in open_batches(data.dev["dev"], data.dev_loader, 100.0, data.tokenizer):
+                total += float(model(Utterances(batch.x_BTF, batch.x_len_B, *batch.targets()), 1000).total)
+        model.train()
+        self.losses.append(total)
 
 
-def test_lstm_predictor_and_full_loss_train(tmp_path, toy_argv):
-    main(toy_argv(tmp_path / "exp", num_epochs=1, predictor="lstm", loss="full"))
-    assert (tmp_path / "exp" / "epoch-1.pt").exists()
+def test_bf16_trains(tmp_path, toy_argv, train_watched, skip_without_bf16):
+    skip_without_bf16()
+    dev = DevLoss()
+    train_watched(toy_argv(tmp_path / "exp", base_lr=0.01, use_bf16="true"), dev)
+    assert all(torch.isfinite(w).all() for w in weights(tmp_path / "exp").values())
+    assert dev.losses[2] < 0.9 * dev.losses[0]
 
 
-def test_a_rank_that_dies_takes_the_others_down(tmp_path, toy_argv, capfd):
-    """Every rank meets the same broken features; one line says so and nobody waits for ever."""
+def test_lstm_predictor_and_full_loss_train(tmp_path, toy_argv, train_watched):
+    dev = DevLoss()
+    train_watched(toy_argv(tmp_path / "exp", base_lr=0.01, predictor="lstm", loss="full"), dev)
+    assert dev.losses[2] < dev.losses[1] < dev.losses[0] and dev.losses[2] < 0.9 * dev.losses[0]
+
+
+def test_another_front_end_than_that_of_the_features_is_refused(tmp_path, toy_argv, capsys):
+    front_end = tmp_path / "fbank.yaml"
+    front_end.write_text("frontend: slaney_log_mel\nhigh_freq: 4000\nperturb_speed: 0.9 1.1\n")
+    config = tmp_path / "train.yaml"
+    config.write_text("front_end: fbank.yaml\n")
+    with pytest.raises(SystemExit):
+        main([*toy_argv(tmp_path / "exp"), "--config", str(config)])
+    error = capsys.readouterr().err
+    assert f"frontend is slaney_log_mel in {front_end} and kaldi_fbank in " in error and "perturb_speed" not in error
+
+
+def test_an_error_that_every_rank_meets_is_one_line(tmp_path, toy_argv, capfd):
+    """No rank finds the set; nobody waits for ever."""
     with pytest.raises(SystemExit) as stop:
         main(toy_argv(tmp_path / "exp", world_size=2, train_set="nothing"))
     assert stop.value.code == 1
@@ -202,11 +249,11 @@ def test_a_rank_that_dies_takes_the_others_down(tmp_path, toy_argv, capfd):
 def test_program_turns_a_user_error_into_one_line(capsys):
     @program
     def broken(argv=None):
-        raise UserError("f.txt: item 3: bad; mend it")
+        raise UserError("f.txt: item 3: bad; correct it")
 
     with pytest.raises(SystemExit) as stop:
         broken([])
-    assert stop.value.code == 1 and capsys.readouterr().err.endswith("error: f.txt: item 3: bad; mend it\n")
+    assert stop.value.code == 1 and capsys.readouterr().err.endswith("error: f.txt: item 3: bad; correct it\n")
 
 
 def break_features(toy, folder, every):
@@ -227,10 +274,12 @@ def break_features(toy, folder, every):
     CutSet.from_cuts(cuts).to_file(folder / "train.jsonl")
 
 
-def test_a_batch_with_a_non_finite_loss_is_named_kept_and_skipped(tmp_path, toy, toy_argv, capsys):
+@pytest.mark.parametrize("loss", ["pruned ctc", "pruned", "full"])
+def test_a_batch_with_a_non_finite_loss_is_named_kept_and_skipped(tmp_path, toy, toy_argv, capsys, loss):
+    """By the transducer losses alone too."""
     break_features(toy, tmp_path / "data", every=48)
     # A mask would hide the broken cell.
-    main(toy_argv(tmp_path / "exp", manifest_dir=tmp_path / "data", enable_spec_aug="false"))
+    main(toy_argv(tmp_path / "exp", manifest_dir=tmp_path / "data", enable_spec_aug="false", loss=loss))
     output = capsys.readouterr().out
     assert "is not finite; skipped" in output and "train-000" in output
     assert len(list((tmp_path / "exp" / "bad_batches").glob("*.pt"))) == 2

@@ -6,12 +6,12 @@ import sys
 import pytest
 import torch
 
+from rnnt.checkpoints.averaging import load_for_decoding
+from rnnt.checkpoints.config import Selection
+from rnnt.checkpoints.files import load_checkpoint, numbered
 from rnnt.train import main
-from rnnt.training.averaging import load_for_decoding
-from rnnt.training.checkpoint import load_checkpoint, numbered
-from rnnt.training.config import Selection
-from rnnt.training.loop import _seed
 from rnnt.training.observers import Observer
+from rnnt.training.update import _seed
 
 DECAY = 0.8
 
@@ -20,7 +20,7 @@ class First(Observer):
     """Keeps the weights with which a run begins."""
 
     def run_start(self, trainer):
-        self.weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+        self.weights = {name: value.clone() for name, value in trainer.model.network.state_dict().items()}
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_moving_average_follows_its_equation_from_the_first_weights(averaged):
     for state in states:
         for name, e in expected.items():
             e.mul_(DECAY).add_(state["model"][name].double(), alpha=1 - DECAY)
-            torch.testing.assert_close(state["ema"][name].double(), e, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(state["ema"]["model"][name].double(), e, rtol=1e-5, atol=1e-6)
 
 
 def test_moving_average_is_continued_bit_for_bit(averaged, tmp_path, toy_argv):
@@ -52,20 +52,21 @@ def test_moving_average_is_continued_bit_for_bit(averaged, tmp_path, toy_argv):
             path.unlink()
     main(toy_argv(exp, ema_decay=DECAY))
     again = load_checkpoint(exp / "epoch-2.pt")
-    assert all(torch.equal(again["ema"][name], value) for name, value in whole["ema"].items())
+    for part in ("model", "objectives"):
+        assert all(torch.equal(again["ema"][part][name], value) for name, value in whole["ema"][part].items())
 
 
 def test_dev_set_and_decoding_take_the_moving_average(averaged):
     exp, _ = averaged
     state = load_checkpoint(exp / "epoch-2.pt")
     key = "joiner.output.weight"
-    assert not torch.equal(state["ema"][key], state["model"][key])
-    model, *_, name = load_for_decoding(exp, Selection())
-    assert name == "epoch-2-avg-1-ema" and torch.equal(model.state_dict()[key], state["ema"][key])
-    model, *_, name = load_for_decoding(exp, Selection(use_ema=False))
-    assert name == "epoch-2-avg-1" and torch.equal(model.state_dict()[key], state["model"][key])
-    _, *_, name = load_for_decoding(exp, Selection(avg=2))
-    assert name == "epoch-2-avg-2-ema"
+    assert not torch.equal(state["ema"]["model"][key], state["model"][key])
+    found = load_for_decoding(exp, Selection())
+    assert found.name == "epoch-2-avg-1-ema"
+    assert torch.equal(found.network.state_dict()[key], state["ema"]["model"][key])
+    found = load_for_decoding(exp, Selection(use_ema=False))
+    assert found.name == "epoch-2-avg-1" and torch.equal(found.network.state_dict()[key], state["model"][key])
+    assert load_for_decoding(exp, Selection(avg=2)).name == "epoch-2-avg-2-ema"
 
 
 def test_evaluation_sees_the_moving_average(tmp_path, toy_argv, monkeypatch):
@@ -75,13 +76,23 @@ def test_evaluation_sees_the_moving_average(tmp_path, toy_argv, monkeypatch):
         seen.append(model)
         return evaluate(model, *arguments, **keywords)
 
-    from rnnt.training import loop
+    from rnnt.training.tasks import recognition
 
-    evaluate = loop.evaluate
-    monkeypatch.setattr(loop, "evaluate", record)
+    evaluate = recognition.evaluate
+    monkeypatch.setattr(recognition, "evaluate", record)
     main(toy_argv(tmp_path, ema_decay=DECAY, num_epochs=1))
     state = load_checkpoint(tmp_path / "epoch-1.pt")
-    assert all(torch.equal(value, state["ema"][name]) for name, value in seen[0].state_dict().items())
+    assert all(torch.equal(value, state["ema"]["model"][name]) for name, value in seen[0].state_dict().items())
+
+
+def test_options_of_the_optimizer_are_those_of_the_new_run(tmp_path, toy_argv, capsys):
+    main(toy_argv(tmp_path, num_epochs=1))
+    main(toy_argv(tmp_path, num_epochs=2, beta2=0.9, weight_decay=0.5))
+    printed = capsys.readouterr().out
+    assert "weight_decay of the optimizer is 0.5 from here on; it was 0.001 before" in printed
+    assert "betas of the optimizer is (0.9, 0.9) from here on; it was (0.9, 0.98) before" in printed
+    groups = load_checkpoint(tmp_path / "epoch-2.pt")["optimizer"]["param_groups"]
+    assert [(group["betas"], group["weight_decay"]) for group in groups] == [((0.9, 0.9), 0.5), ((0.9, 0.9), 0.0)]
 
 
 def test_moving_average_begins_with_the_weights_of_a_checkpoint_without_one(tmp_path, toy_argv, capsys):
@@ -95,6 +106,7 @@ SCRIPT = """
 import hashlib, os, sys, torch
 from rnnt.model import transducer
 from rnnt.train import main
+from rnnt.training import run
 from rnnt.training.loop import Trainer
 
 class Random(transducer.Transducer):
@@ -107,16 +119,17 @@ def digest(state):
     return hashlib.sha256(b"".join(v.numpy().tobytes() for v in state.values())).hexdigest()
 
 def report(self):
-    found = self.world.gather((self.first, digest(self.model.state_dict()), digest(self.ema.module.state_dict())))
+    models = self.model.network, self.ema.module.network
+    found = self.world.gather((self.first, *(digest(model.state_dict()) for model in models)))
     if self.world.is_main:
         print("FOUND", *sum(found, ()))
 
 init = Trainer.__init__
-def remember(self, options, model, *rest):
-    self.first = digest(model.state_dict())
-    init(self, options, model, *rest)
+def remember(self, options, task, *rest):
+    self.first = digest(task.model.network.state_dict())
+    init(self, options, task, *rest)
 
-transducer.Transducer, Trainer.__init__, Trainer.run = Random, remember, report
+run.Transducer, Trainer.__init__, Trainer.run = Random, remember, report
 if __name__ == "__main__":
     main(sys.argv[1:])
 """

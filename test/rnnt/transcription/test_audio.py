@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from rnnt.data.sound.resampling import resample
 from rnnt.errors import UserError
-from rnnt.transcription.audio import ArrayAudio, FileAudio, open_audio, resample
+from rnnt.transcription.audio import ArrayAudio, FileAudio, open_audio
 
 RATE = 8000
 FORMATS = {
@@ -32,8 +33,8 @@ def test_a_whole_file_is_read_and_a_truncated_one_refused(tmp_path, suffix):
     assert audio.sampling_rate == RATE and audio.num_channels == 1 and audio.seconds == pytest.approx(2.0, abs=0.2)
     assert sum(block.shape[1] for block in blocks) == audio.num_samples
     content = path.read_bytes()
-    for share in (0.9, 0.5):
-        path.write_bytes(content[: int(share * len(content))])
+    for fraction in (0.9, 0.5):
+        path.write_bytes(content[: int(fraction * len(content))])
         with pytest.raises(UserError, match=f"{path.name}.*(truncated|not readable)"):
             list(FileAudio(path).blocks(RATE, RATE))
 

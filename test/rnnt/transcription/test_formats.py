@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from rnnt.search.words import Word
+from rnnt.search.result import Word
 from rnnt.transcription.formats import FORMATS, clock, cues
-from rnnt.transcription.recognizer import Channel, Transcript
+from rnnt.transcription.result import Channel, Transcript
 
 
 def said(*words):

@@ -1,59 +1,64 @@
-"""Joining of pieces: whatever happens at their edges, no word is doubled or lost."""
+"""Joining of chunks: whatever happens at their edges, no word is doubled or lost."""
 
 import numpy as np
 import pytest
 
 from rnnt.search.result import Hypothesis
-from rnnt.transcription.joining import Emission, Part, align, join
+from rnnt.transcription.joining import ChunkHypothesis, Emission, align, join
 
 
-def part(start, end, emissions):
-    """A `Part` of `[(token, frame in the whole audio)]`."""
+def chunk(start, end, emissions):
+    """A `ChunkHypothesis` of `[(token, frame in the complete audio)]`."""
     tokens, frames = zip(*emissions) if emissions else ((), ())
     count = len(tokens)
-    return Part(start, end, Hypothesis(tokens, tuple(f - start for f in frames), (-0.5,) * count, (0.9,) * count, 0.0))
+    return ChunkHypothesis(
+        start, end, Hypothesis(tokens, tuple(f - start for f in frames), (-0.5,) * count, (0.9,) * count, 0.0)
+    )
 
 
-def tokens(parts, starts_word=lambda token: True, tolerance=10):
-    return list(join(parts, starts_word, tolerance).tokens)
+def tokens(chunks, starts_word=lambda token: True, tolerance=10):
+    return list(join(chunks, starts_word, tolerance).tokens)
 
 
-def test_one_part_stays_as_it_is_with_its_frames_moved():
-    joined = join([part(100, 200, [(1, 110), (2, 150)])], lambda t: True, 5)
+def test_one_chunk_stays_as_it_is_with_its_frames_moved():
+    joined = join([chunk(100, 200, [(1, 110), (2, 150)])], lambda t: True, 5)
     assert joined.tokens == (1, 2) and joined.frames == (110, 150) and joined.score == -1.0
-    assert join([part(0, 9, [])], lambda t: True, 5).tokens == ()
+    assert join([chunk(0, 9, [])], lambda t: True, 5).tokens == ()
 
 
 def test_a_word_on_the_middle_with_other_times_is_taken_once():
     # The middle of the overlap [60, 100) is 80.
     for left, right in ((78, 82), (82, 78), (79, 79), (80, 80)):
-        assert tokens([part(0, 100, [(1, 20), (2, left)]), part(60, 160, [(2, right), (3, 140)])]) == [1, 2, 3]
+        assert tokens([chunk(0, 100, [(1, 20), (2, left)]), chunk(60, 160, [(2, right), (3, 140)])]) == [1, 2, 3]
 
 
 def test_a_word_heard_differently_is_taken_once():
-    found = tokens([part(0, 100, [(1, 20), (2, 79)]), part(60, 160, [(5, 81), (3, 140)])])
+    found = tokens([chunk(0, 100, [(1, 20), (2, 79)]), chunk(60, 160, [(5, 81), (3, 140)])])
     assert found in ([1, 2, 3], [1, 5, 3])
 
 
 def test_the_same_word_said_twice_stays_twice():
-    assert tokens([part(0, 100, [(1, 70), (1, 90)]), part(60, 160, [(1, 70), (1, 90)])], tolerance=15) == [1, 1]
+    assert tokens([chunk(0, 100, [(1, 70), (1, 90)]), chunk(60, 160, [(1, 70), (1, 90)])], tolerance=15) == [1, 1]
 
 
 def test_what_is_cut_by_an_edge_is_dropped():
-    # Token 9 is half a word at the end of the left and at the beginning of the right piece.
+    # Token 9 is half a word at the end of the left and at the beginning of the right chunk.
     left, right = [(1, 70), (2, 90), (9, 99)], [(9, 60), (1, 70), (2, 90), (3, 100)]
-    assert tokens([part(0, 100, left), part(60, 160, right)]) == [1, 2, 3]
+    assert tokens([chunk(0, 100, left), chunk(60, 160, right)]) == [1, 2, 3]
 
 
 def test_no_word_is_made_of_two_spellings():
     # Word 10+11 in the left is 12+13 in the right; even tokens begin a word.
     left, right = [(2, 66), (10, 79), (11, 81)], [(12, 79), (13, 81), (4, 120)]
-    assert tokens([part(0, 100, left), part(60, 160, right)], lambda t: t % 2 == 0) in ([2, 10, 11, 4], [2, 12, 13, 4])
+    assert tokens([chunk(0, 100, left), chunk(60, 160, right)], lambda t: t % 2 == 0) in (
+        [2, 10, 11, 4],
+        [2, 12, 13, 4],
+    )
 
 
 def test_text_without_marks_of_words_is_joined_after_a_common_token():
     says = [(1, 62), (2, 70), (3, 78), (4, 83), (5, 90), (6, 97)]
-    joined = tokens([part(0, 100, [(7, 5), *says]), part(60, 160, [*says, (8, 130)])], lambda t: t == 7)
+    joined = tokens([chunk(0, 100, [(7, 5), *says]), chunk(60, 160, [*says, (8, 130)])], lambda t: t == 7)
     assert joined == [7, 1, 2, 3, 4, 5, 6, 8]
 
 
@@ -63,16 +68,16 @@ def test_noisy_times_and_edges_change_nothing(seed):
     generator = np.random.default_rng(seed)
     frames = np.cumsum(generator.integers(6, 15, 200))
     said = [(int(t), int(f)) for t, f in zip(generator.integers(0, 4, 200), frames)]
-    length, hop, parts = 150, 110, []
+    length, hop, chunks = 150, 110, []
     for start in range(0, said[-1][1], hop):
         end = start + length
         inner = [(t, f + int(generator.integers(-2, 3))) for t, f in said if start + 5 <= f < end - 5 or f < 5]
         first = [(9, start + 1)] if start else [(t, f) for t, f in said if f < 5]
         inner = [(t, f) for t, f in inner if start <= f < end]
-        parts.append(part(start, end, [*first, *inner, (8, end - 1)]))
+        chunks.append(chunk(start, end, [*first, *inner, (8, end - 1)]))
         if end > said[-1][1] + 5:
             break
-    joined = tokens(parts, tolerance=5)
+    joined = tokens(chunks, tolerance=5)
     assert [t for t in joined if t < 8] == [t for t, _ in said] and joined.count(9) == 0 and joined[-1] == 8
 
 

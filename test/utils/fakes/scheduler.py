@@ -62,10 +62,15 @@ def run_task(job, task, script, output):
     while True:
         again = {"RESTARTED": str(restarts), "SLURM_RESTART_COUNT": str(restarts)}
         with open(output, "a") as file:
+            # The script waits until its state is noted: a short one may remove the note.
             process = subprocess.Popen(
-                ["bash", script], stdout=file, stderr=file, start_new_session=True, env={**os.environ, **again}
-            )
+                ["bash", "-c", 'read -r; exec bash "$0" </dev/null', script],
+                stdin=subprocess.PIPE, stdout=file, stderr=file, start_new_session=True,
+                env={**os.environ, **again},
+            )  # fmt: skip
         write(path, f"RUNNING 0 {process.pid}")
+        process.stdin.write(b"\n")
+        process.stdin.close()
         if fault:
             time.sleep(0.5)
             os.killpg(process.pid, signal.SIGKILL)

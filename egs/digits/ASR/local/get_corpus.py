@@ -2,14 +2,16 @@
 
 In this order: the folder given by --dl-dir, used where it lies; a download of the Free Spoken Digit Dataset, each file
 checked against local/sha256.txt; speech spoken by espeak-ng. Writes OUT/source.json; a download or synthetic speech
-goes to OUT/recordings, as `<digit>_<speaker>_<index>.wav`, 8000 samples a second.
+goes to OUT/recordings, as `<digit>_<speaker>_<index>.wav`, 8000 samples per second.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import download
 import speak
+from options import CorpusOptions
 
 from rnnt.cli import program
 from rnnt.errors import UserError
@@ -20,16 +22,17 @@ LICENCE = "CC BY-SA 4.0, Free Spoken Digit Dataset"
 
 
 @dataclass(frozen=True)
-class CorpusOptions:
+class GetCorpusOptions(CorpusOptions):
     """Corpus."""
 
-    dl_dir: str = option("", "folder that holds fsdd/recordings; empty: download, or else synthetic speech")
     out: str = option("data/corpus", "folder of source.json and of what is downloaded or spoken")
     url: str = option(download.URL, "archive of the dataset's repository, .tar.gz")
-    download_timeout: float = option(120.0, "longest time for the download in seconds; 0: no download")
+    download_timeout: float = option(
+        120.0, "longest time for the download in seconds; 0: no download", minimum=0, maximum=1_000_000
+    )
 
 
-def from_folder(options):
+def from_folder(options: GetCorpusOptions) -> dict[str, Any]:
     """The corpus in --dl-dir: its source.json entry."""
     folder = Path(options.dl_dir) / "fsdd" / "recordings"
     if not folder.is_dir():
@@ -45,7 +48,7 @@ def from_folder(options):
     return {"kind": "folder", "path": str(folder.resolve()), "licence": LICENCE, "held_out_speakers": ["theo"]}
 
 
-def downloaded(options):
+def downloaded(options: GetCorpusOptions) -> dict[str, Any] | None:
     """The corpus downloaded into OUT/recordings, or None with a line that says why not."""
     if options.download_timeout <= 0:
         return None
@@ -57,7 +60,7 @@ def downloaded(options):
     return {"kind": "download", "path": str(folder), "licence": LICENCE, "held_out_speakers": ["theo"]}
 
 
-def spoken(options):
+def spoken(options: GetCorpusOptions) -> dict[str, Any]:
     """Synthetic speech in OUT/recordings."""
     folder = speak.speak_corpus(Path(options.out) / "recordings")
     return {
@@ -69,8 +72,8 @@ def spoken(options):
 
 
 @program
-def main(argv=None):
-    (options,), _ = parse(make_parser(__doc__, CorpusOptions), [CorpusOptions], argv)
+def main(argv: list[str] | None = None) -> None:
+    (options,), _ = parse(make_parser(__doc__, GetCorpusOptions), [GetCorpusOptions], argv)
     out = Path(options.out) / "source.json"
     if not options.dl_dir and out.is_file():
         source = read_json(out)

@@ -8,7 +8,7 @@
 An utterance is 3 to 7 digits (short ones: 1 or 2) of one speaker, with 50 to 300 ms of silence before, between and
 after them. Recordings are dealt like shuffled cards, so that each is used equally often. All draws come from --seed:
 everybody gets the same samples. Silence would be digital zero, which no microphone gives and whose logarithm is an
-outlier among the features: white noise 40 dB below the level of the utterance is added to the whole of it.
+outlier among the features: white noise 40 dB below the level of the utterance is added to all of it.
 
 Writes the joined audio as 16-bit FLAC to AUDIO_DIR/<set>, and OUT/<set>_{recordings,supervisions}.jsonl.gz.
 """
@@ -17,14 +17,17 @@ import random
 import re
 import wave
 import zlib
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rnnt.cli import program
-from rnnt.data.audio import use_soundfile, write_audio
-from rnnt.errors import UserError
+from rnnt.data.audio import set_up_lhotse, write_audio
+from rnnt.errors import UserError, counted
 from rnnt.files import atomic_folder, atomic_path, read_json
 from rnnt.options import make_parser, option, parse
+from rnnt.prepare.corpus import manifest_paths
 from rnnt.progress import progress
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -32,6 +35,8 @@ SAMPLING_RATE = 8000
 GAP_SECONDS = (0.05, 0.3)
 NOISE_DB = -40.0
 MAX_UNREADABLE_PERCENT = 5
+
+Key = tuple[int, str, int]  # digit, speaker, index
 
 
 @dataclass(frozen=True)
@@ -41,12 +46,12 @@ class ManifestOptions:
     corpus: str = option("data/corpus", "folder of source.json (stage 0)")
     out: str = option("data/manifests", "folder of the manifests")
     audio_dir: str = option("data/audio", "folder of the joined audio")
-    num_test: int = option(300, "utterances of test")
-    num_dev: int = option(150, "utterances of dev")
-    num_train: int = option(3500, "utterances of train of 3 to 7 digits")
-    num_train_short: int = option(1500, "utterances of train of 1 or 2 digits")
-    num_newspeaker: int = option(200, "utterances of test-newspeaker")
-    seed: int = option(1, "seed of all draws")
+    num_test: int = option(300, "utterances of test", minimum=0)
+    num_dev: int = option(150, "utterances of dev", minimum=0)
+    num_train: int = option(3500, "utterances of train of 3 to 7 digits", minimum=0)
+    num_train_short: int = option(1500, "utterances of train of 1 or 2 digits", minimum=0)
+    num_newspeaker: int = option(200, "utterances of test-newspeaker", minimum=0)
+    seed: int = option(1, "seed of all draws", minimum=0)
 
 
 @dataclass(frozen=True)
@@ -55,12 +60,12 @@ class Plan:
 
     id: str
     speaker: str
-    parts: tuple
-    gaps: tuple
+    parts: tuple[Key, ...]
+    gaps: tuple[int, ...]
 
 
-def read_recordings(folder):
-    """`(recordings, faults)`: {(digit, speaker, index): lhotse Recording} and a line for each unreadable file."""
+def read_recordings(folder: str | Path) -> tuple[dict[Key, Any], list[str]]:
+    """The lhotse recordings of a folder, and a line for each unreadable file."""
     from lhotse import Recording
 
     recordings, faults = {}, []
@@ -75,7 +80,7 @@ def read_recordings(folder):
     return recordings, faults
 
 
-def check_wav(path):
+def check_wav(path: Path) -> str | None:
     """What is wrong with a WAV file, or None. Decoders read a truncated file without a word, so the header decides."""
     try:
         with wave.open(str(path)) as file:
@@ -93,24 +98,31 @@ def check_wav(path):
 class Deck:
     """Deals the cards in random order, each once before any comes again."""
 
-    def __init__(self, cards, rng):
-        self._cards, self._rng, self._left = cards, rng, []
+    def __init__(self, cards: Sequence[Key], rng: random.Random) -> None:
+        self._cards, self._rng = cards, rng
+        self._left: list[Key] = []
 
-    def deal(self):
+    def deal(self) -> Key:
         if not self._left:
             self._left = self._rng.sample(self._cards, len(self._cards))
         return self._left.pop()
 
 
-def plan_set(name, keys, lengths, seed):
-    """Plans of one set. `keys`: the recordings (digit, speaker, index) to use; `lengths`: (least, most) digits of
-    each utterance. The speakers take turns."""
+def plan_set(name: str, keys: Iterable[Key], lengths: Sequence[tuple[int, int]], seed: int) -> list[Plan]:
+    """Plans of one set; the speakers take turns.
+
+    Args:
+        name: of the set.
+        keys: the recordings to use.
+        lengths: (least, most) digits of each utterance.
+        seed: of all draws.
+    """
     rng = random.Random(f"{seed} {name}")
     by_speaker = {}
     for key in sorted(keys):
         by_speaker.setdefault(key[1], []).append(key)
     if not by_speaker:
-        raise UserError(f"{name}: the corpus has no recording for this set; get the whole corpus (stage 0)")
+        raise UserError(f"{name}: the corpus has no recording for this set; get the complete corpus (stage 0)")
     decks = {speaker: Deck(cards, rng) for speaker, cards in sorted(by_speaker.items())}
     plans = []
     for i, (least, most) in enumerate(lengths):
@@ -121,7 +133,7 @@ def plan_set(name, keys, lengths, seed):
     return plans
 
 
-def plan_all(keys, held_out, options):
+def plan_all(keys: Sequence[Key], held_out: Collection[str], options: ManifestOptions) -> dict[str, list[Plan]]:
     """`{set: plans}` for all recordings `keys`; the speakers in `held_out` appear in test-newspeaker alone."""
     known = [key for key in keys if key[1] not in held_out]
     indices = {"test": range(0, 5), "dev": range(5, 10), "train": range(10, 50)}
@@ -136,7 +148,7 @@ def plan_all(keys, held_out, options):
     return {name: plan_set(name, pools[name], lengths[name], options.seed) for name in lengths}
 
 
-def join(plan, recordings):
+def join(plan: Plan, recordings: dict[Key, Any]) -> Any:
     """The lhotse cut of a plan: the recordings appended, each padded with the silence that follows it."""
     from lhotse.cut import append_cuts
 
@@ -147,7 +159,7 @@ def join(plan, recordings):
     return append_cuts(padded)
 
 
-def render(plan, recordings):
+def render(plan: Plan, recordings: dict[Key, Any]) -> Any:
     """The samples of a plan, (num_samples,) float32 in [-1, 1], with the noise floor."""
     import numpy as np
 
@@ -158,7 +170,7 @@ def render(plan, recordings):
     return np.clip(samples + level * 10 ** (NOISE_DB / 20) * noise, -1, 1).astype(np.float32)
 
 
-def write_set(name, plans, recordings, options):
+def write_set(name: str, plans: Sequence[Plan], recordings: dict[Key, Any], options: ManifestOptions) -> None:
     """Write the audio, then the manifests, of one set."""
     from lhotse import AudioSource, Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
@@ -183,18 +195,20 @@ def write_set(name, plans, recordings, options):
                     custom={"parts": [recordings[key].id for key in plan.parts]},
                 )
             )
-    for kind, manifest in (("recordings", RecordingSet), ("supervisions", SupervisionSet)):
-        with atomic_path(Path(options.out) / f"{name}_{kind}.jsonl.gz") as temporary:
-            manifest.from_items(joined if kind == "recordings" else supervisions).to_file(temporary)
+    manifests = RecordingSet.from_recordings(joined), SupervisionSet.from_segments(supervisions)
+    for path, manifest in zip(manifest_paths(options.out, name), manifests):
+        with atomic_path(path) as temporary:
+            manifest.to_file(temporary)
     hours = sum(recording.duration for recording in joined) / 3600
-    print(f"{name}: {len(plans)} utterances, {hours:.2f} hours, {len({p.speaker for p in plans})} speakers")
+    speakers = counted(len({p.speaker for p in plans}), "speaker")
+    print(f"{name}: {counted(len(plans), 'utterance')}, {hours:.2f} hours, {speakers}")
 
 
 @program
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     (options,), _ = parse(make_parser(__doc__, ManifestOptions), [ManifestOptions], argv)
 
-    use_soundfile()
+    set_up_lhotse()
     source = read_json(Path(options.corpus) / "source.json")
     folder = Path(source["path"])
     recordings, faults = read_recordings(folder)

@@ -11,7 +11,9 @@ import random
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from rnnt.data.audio import write_audio
 from rnnt.errors import UserError
@@ -53,8 +55,8 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 class Espeak:
     """The espeak-ng library. One at a time: its state is global."""
 
-    def __init__(self, library_path, data_path):
-        self._samples = []
+    def __init__(self, library_path: str, data_path: str) -> None:
+        self._samples: list[bytes] = []
         self._callback = _CALLBACK(self._collect)  # kept here, or it would be freed while the library holds it
         self._library = ctypes.CDLL(library_path)
         self._library.espeak_SetSynthCallback.argtypes = [_CALLBACK]
@@ -65,17 +67,17 @@ class Espeak:
         self._library.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
         self._library.espeak_ng_SetRandSeed(0)  # of the breath in the voices; else it is the time
 
-    def _collect(self, samples, count, _events):
+    def _collect(self, samples: Any, count: int, _events: Any) -> int:
         if samples and count:
             self._samples.append(ctypes.string_at(samples, 2 * count))
         return 0
 
-    def set_voice(self, name):
+    def set_voice(self, name: str) -> None:
         if self._library.espeak_SetVoiceByName(name.encode()) != _OK:
             raise UserError(f"espeak-ng has no voice {name}; install {REQUIREMENT}")
 
-    def speak(self, text, rate, pitch, pitch_range, volume):
-        """16-bit samples, bytes. `rate` in words a minute; `pitch`, `pitch_range`, `volume` from 0 to 100."""
+    def speak(self, text: str, rate: int, pitch: int, pitch_range: int, volume: int) -> bytes:
+        """16-bit samples, bytes. `rate` in words per minute; `pitch`, `pitch_range`, `volume` from 0 to 100."""
         for parameter, value in ((_RATE, rate), (_PITCH, pitch), (_RANGE, pitch_range), (_VOLUME, volume)):
             self._library.espeak_SetParameter(parameter, value, 0)
         self._samples.clear()
@@ -84,11 +86,11 @@ class Espeak:
         self._library.espeak_Synchronize()
         return b"".join(self._samples)
 
-    def close(self):
+    def close(self) -> None:
         self._library.espeak_Terminate()
 
 
-def load_loader():
+def load_loader() -> Any:
     """The module `espeakng_loader`, installed if need be. Raises `UserError` when it can't be."""
     with contextlib.suppress(ImportError):
         return importlib.import_module("espeakng_loader")
@@ -106,7 +108,7 @@ def load_loader():
 
 
 @contextlib.contextmanager
-def espeak():
+def espeak() -> Iterator[Espeak]:
     """An `Espeak`, with its data under a short path: espeak-ng cuts paths off after 160 characters."""
     loader = load_loader()
     with tempfile.TemporaryDirectory(prefix="espeak-") as folder:
@@ -119,7 +121,9 @@ def espeak():
             engine.close()
 
 
-def speak_corpus(folder, voices=VOICES, per_digit=RECORDINGS_PER_DIGIT):
+def speak_corpus(
+    folder: str | Path, voices: Mapping[str, str] = VOICES, per_digit: int = RECORDINGS_PER_DIGIT
+) -> str | Path:
     """Write `<digit>_<speaker>_<index>.wav`, `per_digit` of each digit and voice; returns the folder."""
     import torch
 
@@ -136,7 +140,7 @@ def speak_corpus(folder, voices=VOICES, per_digit=RECORDINGS_PER_DIGIT):
     return folder
 
 
-def draw_style(rng):
+def draw_style(rng: random.Random) -> dict[str, int]:
     """Random arguments of `Espeak.speak`."""
     return {
         "rate": rng.randint(120, 240),
@@ -146,7 +150,7 @@ def draw_style(rng):
     }
 
 
-def to_recording(speech, sampling_rate):
+def to_recording(speech: bytes, sampling_rate: int) -> Any:
     """Bytes of 16-bit samples -> (num_samples,) float32 at 8 kHz without the silence at both ends."""
     import numpy as np
     from lhotse.augmentation import Resample

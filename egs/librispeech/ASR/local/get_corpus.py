@@ -8,6 +8,8 @@ local/archives.txt. Writes OUT/source.json.
 from dataclasses import dataclass
 from pathlib import Path
 
+from options import CorpusOptions
+
 from rnnt.cli import program
 from rnnt.errors import UserError
 from rnnt.files import read_json, write_json
@@ -17,33 +19,30 @@ ARCHIVES = Path(__file__).with_name("archives.txt")
 
 
 @dataclass(frozen=True)
-class CorpusOptions:
+class GetCorpusOptions(CorpusOptions):
     """Corpus."""
 
-    parts: list[str] = option(help="parts of the corpus, such as train-clean-100 dev-clean")
-    dl_dir: str = option("", "folder that holds or gets the corpus; empty: that of last time, else download")
     out: str = option("data/corpus", "folder of source.json")
     url: str = option("https://www.openslr.org/resources/12", "address of the folder of the archives")
     archives: str = option(str(ARCHIVES), "file of lines `MD5 part megabytes`")
 
 
-def read_archives(path):
+def read_archives(path: str | Path) -> dict[str, tuple[str, int]]:
     """`{part: (MD5, bytes)}`."""
     lines = (line.split() for line in Path(path).read_text(encoding="ascii").splitlines())
     return {part: (md5, int(megabytes) * 1_000_000) for md5, part, megabytes in lines}
 
 
-def find_corpus(dl_dir, parts):
+def find_corpus(dl_dir: Path, parts: list[str]) -> Path:
     """The folder that holds the parts, or should: DL_DIR/LibriSpeech, or DL_DIR itself where it has one of them."""
-    dl_dir = Path(dl_dir)
     if any((dl_dir / part).is_dir() for part in parts):
         return dl_dir
     return dl_dir / "LibriSpeech"
 
 
-def check_space(dl_dir, missing, archives):
+def check_space(dl_dir: Path, missing: list[str], archives: dict[str, tuple[str, int]]) -> None:
     """Refuse to begin what the disk can't hold: all that is unpacked, and the largest archive beside it."""
-    from rnnt.data.download import check_room
+    from rnnt.prepare.download import check_room
 
     needed, largest = 0, 0
     for part in missing:
@@ -56,12 +55,10 @@ def check_space(dl_dir, missing, archives):
 
 
 @program
-def main(argv=None):
-    (options,), _ = parse(make_parser(__doc__, CorpusOptions), [CorpusOptions], argv)
-    parts = [part for value in options.parts for part in value.split()]
-    if not parts:
-        raise UserError("--parts: no part is named")
-    from rnnt.data.download import get_folder
+def main(argv: list[str] | None = None) -> None:
+    (options,), _ = parse(make_parser(__doc__, GetCorpusOptions), [GetCorpusOptions], argv)
+    parts = options.parts
+    from rnnt.prepare.download import get_folder
 
     out = Path(options.out) / "source.json"
     dl_dir = Path(options.dl_dir or (read_json(out)["dl_dir"] if out.is_file() else "download")).resolve()

@@ -7,6 +7,8 @@ removed after that. Its MD5 is checked. Makes OUT/musan, a link.
 from dataclasses import dataclass
 from pathlib import Path
 
+from options import FolderOptions
+
 from rnnt.cli import program
 from rnnt.files import read_json
 from rnnt.options import make_parser, option, parse
@@ -15,10 +17,9 @@ ARCHIVE_BYTES = 11_100_000_000
 
 
 @dataclass(frozen=True)
-class NoiseOptions:
+class NoiseOptions(FolderOptions):
     """Noise."""
 
-    dl_dir: str = option("", "folder that holds or gets it; empty: that of the corpus, else download")
     out: str = option("data/noise_corpus", "folder of the link")
     url: str = option("https://www.openslr.org/resources/17/musan.tar.gz", "address of the archive")
     md5: str = option("0c472d4fc0c5141eca47ad1ffeb2a7df", "MD5 of the archive")
@@ -26,9 +27,9 @@ class NoiseOptions:
 
 
 @program
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     (options,), _ = parse(make_parser(__doc__, NoiseOptions), [NoiseOptions], argv)
-    from rnnt.data.download import check_room, get_folder
+    from rnnt.prepare.download import check_room, get_folder
 
     source = Path(options.corpus) / "source.json"
     dl_dir = Path(options.dl_dir or (read_json(source)["dl_dir"] if source.is_file() else "download")).resolve()

@@ -1,4 +1,4 @@
-"""WAV files and the JSON manifest of NVIDIA's and DeepSpark's systems, from the manifests of prepare.sh (stage 1).
+"""Make WAV files and the JSON manifest of NVIDIA's and DeepSpark's systems from the manifests of prepare.sh (stage 1).
 
 Nothing here needs them: FLAC is read directly. Existing WAV files are kept.
 """
@@ -7,13 +7,19 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rnnt.cli import program
-from rnnt.data.corpus import manifest_paths
-from rnnt.errors import UserError
+from rnnt.data.audio import set_up_lhotse, write_audio
+from rnnt.errors import UserError, counted, one_line
 from rnnt.files import atomic_path, atomic_write
+from rnnt.names import file_name
 from rnnt.options import make_parser, option, parse
+from rnnt.prepare.corpus import manifest_paths
 from rnnt.progress import progress
+
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
 
 
 @dataclass(frozen=True)
@@ -24,21 +30,19 @@ class ConvertOptions:
     manifest_dir: str = option("data/manifests", "folder of the manifests (stage 1)")
     out: str = option("wav", "folder of the WAV files, and of <set>-wav.json unless --json is given")
     json: str = option("", "the JSON manifest; names in it are relative to --out")
-    nj: int = option(1, "threads")
+    nj: int = option(1, "threads", minimum=1, maximum=1024)
 
 
-def convert(work):
-    """Write the WAV file of one cut and return its entry in the manifest."""
+def convert(work: "tuple[Cut, str, str]") -> dict[str, Any]:
+    """Write the WAV file of one `(cut, folder, name)` and return its entry in the manifest."""
     cut, folder, name = work
     path = Path(folder) / name
     supervision = cut.supervisions[0]
     if not path.is_file():
-        from rnnt.data.audio import write_audio
-
         try:
             samples = cut.load_audio()
         except Exception as error:  # the audio libraries raise many kinds
-            problem = " ".join(str(error).split()) or type(error).__name__
+            problem = one_line(error)
             raise UserError(f"{cut.recording.sources[0].source}: unreadable audio: {problem}") from None
         with atomic_path(path) as temporary:
             write_audio(temporary, samples.T, cut.sampling_rate)
@@ -62,23 +66,28 @@ def convert(work):
 
 
 @program
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     (options,), _ = parse(make_parser(__doc__, ConvertOptions), [ConvertOptions], argv)
     paths = manifest_paths(options.manifest_dir, options.set)
-    for path in paths:
-        if not path.is_file():
-            raise UserError(f"{path}: no such manifest; stage 1 of prepare.sh makes it")
-    from lhotse import CutSet, RecordingSet, SupervisionSet
+    from lhotse import CutSet, Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
-    recordings, supervisions = RecordingSet.from_file(paths[0]), SupervisionSet.from_file(paths[1])
-    cuts = CutSet.from_manifests(recordings=recordings, supervisions=supervisions).trim_to_supervisions()
-    work = [(cut, options.out, f"{options.set}/{cut.supervisions[0].id}.wav") for cut in cuts]
+    from rnnt.data.manifest import read_items
+
+    set_up_lhotse()
+    recordings = RecordingSet.from_recordings(item for _, item in read_items(paths[0], 1, Recording.from_dict))
+    supervisions = SupervisionSet.from_segments(
+        item for _, item in read_items(paths[1], 1, SupervisionSegment.from_dict)
+    )
+    cuts = CutSet.from_manifests(recordings=recordings, supervisions=supervisions)
+    # One cut for each, whatever else is said at the same time.
+    cuts = cuts.trim_to_supervisions(keep_overlapping=False)
+    work = [(cut, options.out, f"{options.set}/{file_name(cut.supervisions[0].id)}.wav") for cut in cuts]
     with ThreadPoolExecutor(options.nj) as pool:  # the audio library lets others work while it decodes
         entries = list(progress(pool.map(convert, work), len(work), options.set, "file"))
     out = Path(options.json or f"{options.out}/{options.set}-wav.json")
     with atomic_write(out) as file:
         json.dump(entries, file, indent=1, ensure_ascii=False)
-    print(f"{options.set}: {len(entries)} files in {options.out}/{options.set}, manifest {out}")
+    print(f"{options.set}: {counted(len(entries), 'file')} in {options.out}/{options.set}, manifest {out}")
 
 
 if __name__ == "__main__":

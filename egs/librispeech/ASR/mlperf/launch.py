@@ -1,4 +1,4 @@
-"""Train MLPerf's RNN-T on any number of GPUs: chooses the configuration of the global batch and starts train.py.
+"""Train MLPerf's RNN-T on any number of GPUs: choose the configuration of the global batch and start train.py.
 
     launch.py --gpus 8 --micro-batch 192                         one machine, 1536 utterances in an update
     launch.py --global-batch 1024 --accumulation 16              one process for each GPU here
@@ -20,6 +20,7 @@ from pathlib import Path
 from rnnt.cli import program
 from rnnt.errors import UserError
 from rnnt.options import make_parser, option, parse
+from rnnt.prepare.recipe.facts import read_training_facts
 
 HERE = Path(__file__).resolve().parent
 CONFIGS = HERE.parent / "conf" / "mlperf"
@@ -29,30 +30,32 @@ CONFIGS = HERE.parent / "conf" / "mlperf"
 class LaunchOptions:
     """Launcher."""
 
-    nodes: int = option(1, "machines")
-    gpus: int = option(0, "processes on each machine, one for each GPU; 0: as many as there are GPUs here, at least 1")
-    micro_batch: int = option(0, "utterances of a process at a time; 0: what --global-batch leaves")
-    accumulation: int = option(1, "micro-batches of a process that make one update")
-    global_batch: int = option(0, "utterances in an update; 0: what the others make")
-    precision: str = option("bf16", "precision of the training", choices=["fp32", "bf16", "fp16"])
-    seed: int = option(-1, "seed of the run; negative: one from the system's source of randomness")
+    nodes: int = option(1, "machines", minimum=1)
+    gpus: int = option(
+        0, "processes on each machine, one for each GPU; 0: as many as there are GPUs here, at least 1", minimum=0
+    )
+    micro_batch: int = option(0, "utterances of a process at a time; 0: what --global-batch leaves", minimum=0)
+    accumulation: int = option(1, "micro-batches of a process that make one update", minimum=1)
+    global_batch: int = option(0, "utterances in an update; 0: what the others make", minimum=0)
+    precision: str = option(
+        "bf16",
+        "precision; bf16 and fp16 become --use-bf16 and --use-fp16 of train.py",
+        choices=["fp32", "bf16", "fp16"],
+    )
+    seed: int = option(-1, "seed of the run; -1: one from the system's source of randomness", minimum=-1)
     recipe_config: str = option("", "configuration of another batch (default: conf/mlperf/<global batch>.yaml)")
     exp_dir: str = option("", "folder of the run (default: exp/<global batch>-<precision>-<seed>)")
     data: str = option("data", "folder that prepare.sh made")
-    vocab_size: int = option(1023, "SentencePiece tokens, as prepare.sh was told")
-    synthetic: bool = option(False, "train on made-up utterances of the corpus' lengths, without a corpus")
-    max_updates: int = option(0, "end after that many updates; 0: at the target")
+    synthetic: bool = option(False, "train on synthetic utterances of the corpus' lengths, without a corpus")
+    max_updates: int = option(0, "end after this many updates; 0: at the target", minimum=0)
     division: str = option("closed", "division of the rules, for the log", choices=["closed", "open"])
     train_opts: str = option("", 'more options of train.py, such as "--num-buckets 6 --device cpu"')
     dry_run: bool = option(False, "print the command of the training and stop")
 
-    def __post_init__(self):
-        if min(self.nodes, self.accumulation) < 1 or min(self.gpus, self.micro_batch, self.global_batch) < 0:
-            raise ValueError("--nodes and --accumulation are at least 1, the other numbers can't be negative")
 
-
-def count_gpus():
-    """GPUs of this machine as nvidia-smi lists them; 0 without it."""
+def count_gpus() -> int:
+    """Count the GPUs of this machine as nvidia-smi lists them; 0 without it."""
+    # utils/launch/gpus.py does so too, but its package can't be imported from here, and torch loads slowly.
     try:
         result = subprocess.run(["nvidia-smi", "-L"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     except OSError:
@@ -60,8 +63,19 @@ def count_gpus():
     return sum(line.startswith(b"GPU ") for line in result.stdout.splitlines()) if result.returncode == 0 else 0
 
 
-def share(options, gpus):
-    """`(global batch, micro-batch)` for that many GPUs a machine; `UserError` where the numbers don't fit together."""
+def split_global_batch(options: LaunchOptions, gpus: int) -> tuple[int, int]:
+    """Find the sizes that were left out.
+
+    Args:
+        options: nodes, accumulation, and the global batch or the micro-batch.
+        gpus: GPUs per machine.
+
+    Returns:
+        `(global batch, micro-batch)`.
+
+    Raises:
+        UserError: when the numbers don't fit together.
+    """
     parts = options.nodes * gpus * options.accumulation
     micro_batch = options.micro_batch or options.global_batch // parts
     total = micro_batch * parts
@@ -75,22 +89,32 @@ def share(options, gpus):
     return total, micro_batch
 
 
-def choose_config(global_batch, given):
+def choose_config(global_batch: int, given: str) -> Path:
     """The configuration of a global batch, or the one that was given."""
     path = Path(given) if given else CONFIGS / f"{global_batch}.yaml"
     if not path.is_file():
         sizes = sorted((p.stem for p in CONFIGS.glob("[0-9]*.yaml") if p.stem.isdigit()), key=int)
         raise UserError(
-            f"{path}: no such configuration; there are some for the global batches {', '.join(sizes)}; change the "
+            f"{path}: no such configuration; the global batches that have one are {', '.join(sizes)}; change the "
             "batch or give --recipe-config"
         )
     return path
 
 
-def training_command(options, config, global_batch, micro_batch, gpus, seed):
+def num_tokens(config: Path) -> int:
+    """SentencePiece tokens of a configuration; blank behind them is not one."""
+    facts = read_training_facts(config)
+    if facts.vocab_size is None:
+        raise UserError(f"{config}: vocab_size is missing; give that of the tokens that prepare.sh made")
+    return facts.vocab_size - (facts.blank == "last")
+
+
+def training_command(
+    options: LaunchOptions, config: Path, global_batch: int, micro_batch: int, gpus: int, seed: int
+) -> list[str]:
     """The words of the command."""
     exp_dir = options.exp_dir or f"exp/{global_batch}-{options.precision}-{seed}"
-    words = ["-m", "rnnt.train", "--config", str(config), "--exp-dir", exp_dir, "--seed", str(seed)]
+    words = [str(HERE / "train.py"), "--config", str(config), "--exp-dir", exp_dir, "--seed", str(seed)]
     words += ["--batch-size", str(micro_batch), "--accum-grad", str(options.accumulation)]
     if options.precision != "fp32":
         words += [f"--use-{options.precision}"]
@@ -99,7 +123,7 @@ def training_command(options, config, global_batch, micro_batch, gpus, seed):
     else:
         data = options.data
         words += ["--manifest-dir", f"{data}/cuts", "--train-set", "train", "--dev-set", "dev-clean"]
-        words += ["--bpe-model", f"{data}/lang_bpe_{options.vocab_size}/bpe.model"]
+        words += ["--bpe-model", f"{data}/lang_bpe_{num_tokens(config)}/bpe.model"]
     if options.max_updates:
         words += ["--max-updates", str(options.max_updates)]
     if "SLURM_STEP_ID" not in os.environ:  # there the processes exist already
@@ -109,10 +133,10 @@ def training_command(options, config, global_batch, micro_batch, gpus, seed):
 
 
 @program
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     (options,), _ = parse(make_parser(__doc__, LaunchOptions), [LaunchOptions], argv)
     gpus = options.gpus or max(count_gpus(), 1)
-    global_batch, micro_batch = share(options, gpus)
+    global_batch, micro_batch = split_global_batch(options, gpus)
     config = choose_config(global_batch, options.recipe_config)
     in_step = int(os.environ.get("SLURM_NTASKS", 1)) > 1 and "SLURM_STEP_ID" in os.environ
     if options.nodes > 1 and not in_step and not options.dry_run:

@@ -1,8 +1,8 @@
-"""Table of MLPerf runs from their logs: time to the target, epochs, WER and utterances a second over all processes.
+"""Print a table of MLPerf runs: time to the target, epochs, WER and utterances per second over all processes.
 
     results.py exp/results/result_*.txt
 
-With three runs or more the benchmark's result is printed: the mean time without the best and the worst.
+With three runs or more the result of the benchmark is printed too: the mean time without the best and the worst.
 """
 
 import json
@@ -27,12 +27,12 @@ class Run:
     status: str
     epochs: int
     wer: float  # percent, of the last evaluation
-    throughput: float  # utterances a second, mean over the epochs
+    throughput: float  # utterances per second, mean over the epochs
     minutes: float
     synthetic: bool
 
 
-def read_run(path):
+def read_run(path: str) -> Run:
     """The `Run` of a log; `UserError` on a log without an end."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
@@ -59,19 +59,21 @@ def read_run(path):
         raise UserError(f"{path}: no MLPerf log of a run that ended; look at what the training said in it") from None
 
 
-def result(runs):
-    """Minutes: the mean of the successful runs without the best and the worst.
+def result(runs: list[Run]) -> float | None:
+    """Mean minutes of the successful runs without the best and the worst.
 
-    One run that missed the target may count as the worst. None where fewer than three runs or too few successes leave
-    nothing.
+    One run that missed the target may count as the worst.
+
+    Returns:
+        None where fewer than three runs or too few successes leave nothing.
     """
     times = sorted(run.minutes if run.status == "success" else float("inf") for run in runs)
     kept = times[1:-1]
     return sum(kept) / len(kept) if kept and kept[-1] < float("inf") else None
 
 
-def table(runs):
-    """Lines of text."""
+def table(runs: list[Run]) -> list[str]:
+    """The table, one string per line."""
     head = f"{'processes':>9} {'precision':>9} {'batch':>6} {'utt/s':>9} {'WER':>7} {'epochs':>6} {'minutes':>8}"
     lines = [f"{head} {'status':>8} {'seed':>10}  log"]
     for run in runs:
@@ -88,7 +90,7 @@ def table(runs):
 
 
 @program
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     parser = make_parser(__doc__)
     parser.add_argument("logs", nargs="+", metavar="LOG", help="output of a run")
     print("\n".join(table([read_run(path) for path in parser.parse_args(argv).logs])))

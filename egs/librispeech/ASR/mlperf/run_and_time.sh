@@ -16,17 +16,17 @@ launch_opts="--global-batch 1024"
 
 help_message="Usage: mlperf/run_and_time.sh [options]
 
-Prepares the data, trains N times to the target with other seeds, checks each log with mlperf-logging's checker and
-prints the mean time without the best and the worst run. Trials that are done are kept: call it again to go on.
+Prepares the data, trains N times to the target with different seeds, checks each log with mlperf-logging's checker and
+prints the mean time without the best and the worst run. Trials that are done are kept: call it again to continue.
 
   --trials N              (default: $trials)
-  --seed N                seed of the first trial, others count on (default: from the system's source of randomness)
+  --seed N                seed of the first trial, +1 for each further one (default: from the system's source of randomness)
   --launch-opts \"OPTIONS\" of launch.py: GPUs, batch, precision, --synthetic; see launch.py --help
                           (default: \"$launch_opts\")
   --train-opts \"OPTIONS\"  of train.py, such as \"--num-buckets 6\" (default: none)
   --prepare true|false    call prepare.sh first; not needed with --synthetic true (default: $prepare)
   --dl-dir DIR            see prepare.sh --help
-  --results DIR           folder of the logs, result_N.txt, seen from mlperf/ (default: $results)
+  --results DIR           folder of the logs, result_N.txt, relative to mlperf/ (default: $results)
   --clear-caches true|false  empty the page cache before each trial where root's rights allow it (default: $clear_caches)
   --check true|false      check each log (default: $check)
   --launcher \"COMMAND\"    starts the processes, such as \"srun --ntasks-per-node 8\" (default: none)"
@@ -76,7 +76,7 @@ for trial in $(seq "$trials"); do
   start=$(date +%s)
   started=$(date "+%Y-%m-%d %r")
   echo "STARTING TIMING RUN AT $started"
-  # A trial begins anew: what an interrupted one left is no part of it.
+  # A trial starts from the beginning: what an interrupted one left is removed.
   rm -rf "$results/trial_$trial"
   # shellcheck disable=SC2086
   $launcher python3 launch.py --seed "$trial_seed" --exp-dir "$results/trial_$trial" $launch_opts \

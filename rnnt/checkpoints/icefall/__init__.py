@@ -1,0 +1,1 @@
+"""icefall's Zipformer checkpoints: read without executing anything, and written."""

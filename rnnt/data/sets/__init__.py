@@ -1,0 +1,1 @@
+"""The sets that a training goes over: by name, mixed, and in shards."""

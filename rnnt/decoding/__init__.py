@@ -1,0 +1,1 @@
+"""Decoding of sets: what decode.py runs, from a model and cuts to scored results."""

@@ -1,0 +1,1 @@
+"""Matrix products and guards for torch.compile: what both losses and models stand on."""

@@ -1,0 +1,1 @@
+"""What the HTML pages have in common: document and style, drawings, players and filters. No network."""

@@ -1,0 +1,1 @@
+"""Pages about trainings: what their logs say, in pictures and in words."""

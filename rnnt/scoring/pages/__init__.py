@@ -1,0 +1,1 @@
+"""HTML pages of scored sets: one system, or two side by side."""

@@ -1,0 +1,1 @@
+"""Searches over the scores of a CTC layer, frame by frame."""

@@ -1,0 +1,1 @@
+"""Language models in the search beyond n-grams over tokens."""

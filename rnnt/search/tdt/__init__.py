@@ -1,0 +1,1 @@
+"""Searches of a token-and-duration transducer, which jump as many frames as a token or blank lasts."""

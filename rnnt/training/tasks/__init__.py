@@ -1,0 +1,1 @@
+"""What can be trained: the loop is the same for all of it."""

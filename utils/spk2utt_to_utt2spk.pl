@@ -1,0 +1,8 @@
+#!/usr/bin/env python3
+"""Turns spk2utt into utt2spk. --help shows the usage."""
+
+import os
+import sys
+
+runner = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data_dir.sh")
+os.execv(runner, [runner, os.path.basename(__file__)] + sys.argv[1:])
