@@ -52,10 +52,12 @@ def test_losses_and_gradients(mode, vectors, reference_model, assert_same_probes
     assert set(gradients) == set(expected)
     unused = [name for name in model.named if name not in gradients]
     assert len(unused) == 4 and all(name.endswith(".bypass_scale") for name in unused)
-    # The weights of a downsampling have small gradients, which are differences of large sums.
-    sums = {name for name in expected if "downsample" in name}
-    assert_same_probes(gradients, {name: expected[name] for name in sums}, 1e-3)
-    assert_same_probes(gradients, {name: expected[name] for name in expected if name not in sums}, 1e-5)
+    # Small gradients that are differences of large sums: how far they are off depends on threads and processor
+    # (downsampling up to 7e-4, the convolution 4e-6 to 1.02e-5).
+    differences = {"downsample": 1e-3, "convnext.depthwise_conv": 3e-5}
+    for name, pair in expected.items():
+        tolerance = next((value for part, value in differences.items() if part in name), 1e-5)
+        assert_same_probes(gradients, {name: pair}, tolerance)
 
 
 GOLDEN = [
