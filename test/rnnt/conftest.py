@@ -71,8 +71,12 @@ def make_random_model(bpe_model, heads=(), features=None, **options):
     x_TF = torch.cat([torch.from_numpy(extractor.extract(sound)) for sound in make_sounds()])
     network.set_feature_statistics(x_TF.mean(0), x_TF.std(0))
     with torch.no_grad():
+        h_TD = network.encode(x_TF[None], torch.tensor([len(x_TF)]))[0][0]
+        if "ctc" in network.heads:
+            output = network.heads["ctc"].output
+            output.weight.mul_(4 / output(h_TD).std(0)[:, None])
+            output.bias.sub_(output(h_TD).mean(0))
         if network.joiner is not None:
-            h_TD = network.encode(x_TF[None], torch.tensor([len(x_TF)]))[0][0]
             joiner = network.joiner
             joiner.encoder_proj.weight.div_(joiner.encoder_proj(h_TD).std(0)[:, None])
             joiner.encoder_proj.bias.sub_(joiner.encoder_proj(h_TD).mean(0))
@@ -104,3 +108,16 @@ def random_model():
 def random_sounds():
     """See `make_sounds`."""
     return make_sounds
+
+
+@pytest.fixture(scope="session")
+def blank_last(toy, tmp_path_factory):
+    """A SentencePiece model that knows no blank, which then comes after its pieces."""
+    import sentencepiece
+
+    prefix = tmp_path_factory.mktemp("tokens") / "bpe"
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(toy / "text"), model_prefix=str(prefix), vocab_size=14, bos_id=-1, eos_id=-1, minloglevel=2,
+        hard_vocab_limit=False,
+    )  # fmt: skip
+    return prefix.with_suffix(".model")

@@ -84,31 +84,31 @@ def check_graphs(folder: Path, network: Transducer, tolerance: float, windows: W
         nonlocal worst
         worst = max(worst, compare_outputs(name, found, wanted, tolerance))
 
-    for name in ("encoder.onnx", "ctc.onnx"):
-        if not (folder / name).is_file() or windows:
-            continue
+    def wanted_of(name: str, h_BTD: Tensor) -> Tensor:
+        if name == "encoder.onnx":
+            return network.joiner.project_encoder(h_BTD)
+        return network.heads["ctc"].log_probs(h_BTD)[..., order_V]  # type: ignore[operator,no-any-return]
+
+    graphs = [name for name in ("encoder.onnx", "ctc.onnx") if (folder / name).is_file()]
+    for name in [] if windows else graphs:
         session = open_session(folder / name)
         for lengths in LENGTHS:
             noise_BTF = torch.randn(len(lengths), max(lengths), network.config.num_features, generator=generator)
             x_BTF, x_len_B = noise_BTF * network.feature_std + network.feature_mean, torch.tensor(lengths)
             h_BTD, len_B = network.encode(x_BTF, x_len_B)
-            if name == "encoder.onnx":
-                wanted = network.joiner.project_encoder(h_BTD)
-            else:
-                wanted = network.heads["ctc"].log_probs(h_BTD)[..., order_V]  # type: ignore[operator]
             found, found_len_B = run(session, x_BTF, x_len_B)
             compare(f"{name}, lengths of {lengths} frames", found_len_B, len_B)
-            compare(f"{name}, {lengths} frames", found, wanted)
+            compare(f"{name}, {lengths} frames", found, wanted_of(name, h_BTD))
 
     if windows:
         frames = windows.size + 4 * windows.shift
         noise_BTF = torch.randn(3, frames, network.config.num_features, generator=generator)
         x_BTF = noise_BTF * network.feature_std + network.feature_mean
         h_BTD, _ = network.encode(x_BTF, torch.full((3,), frames))
-        found = run_windows(
-            open_session(folder / "encoder.onnx"), x_BTF, make_graph(without_projections(network), windows), windows
-        )
-        compare("encoder.onnx", found, network.joiner.project_encoder(h_BTD)[:, : found.shape[1]])
+        for name in graphs:
+            graph = make_graph(without_projections(network), windows, ctc=name == "ctc.onnx")
+            found = run_windows(open_session(folder / name), x_BTF, graph, windows)
+            compare(name, found, wanted_of(name, h_BTD)[:, : found.shape[1]])
 
     if network.predictor is not None:
         decoder, joiner = open_session(folder / "decoder.onnx"), open_session(folder / "joiner.onnx")

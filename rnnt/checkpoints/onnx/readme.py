@@ -25,7 +25,10 @@ def read_me(description: Mapping[str, Any]) -> str:
             'print(rnnt.load_model("THIS_FOLDER").transcribe("speech.wav").text)\n```'
         )
     if description["streaming"]:
-        parts.append(_streaming(sizes, flags))
+        if "encoder.onnx" in files:
+            parts.append(_streaming(sizes, flags))
+        if "ctc.onnx" in files:
+            parts.append(_streaming(sizes, flags, ctc=True))
     elif "encoder.onnx" in files:
         graphs = [f"--{name}={name}.onnx" for name in ("encoder", "decoder", "joiner")]
         parts.append(
@@ -37,7 +40,7 @@ def read_me(description: Mapping[str, Any]) -> str:
             'With hotwords: `decoding_method="modified_beam_search", modeling_unit="bpe", bpe_vocab="bpe.vocab", '
             'hotwords_file="hotwords.txt"`.'
         )
-    if "ctc.onnx" in files:
+    if "ctc.onnx" in files and not description["streaming"]:
         parts.append(
             "## The CTC layer alone, with sherpa-onnx\n\n```python\nimport sherpa_onnx\nimport soundfile\n\n"
             "recognizer = sherpa_onnx.OfflineRecognizer.from_zipformer_ctc(\n"
@@ -53,11 +56,16 @@ def read_me(description: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _streaming(sizes: str, flags: str) -> str:
+def _streaming(sizes: str, flags: str, ctc: bool = False) -> str:
+    graphs = {"model": "ctc"} if ctc else {name: name for name in ("encoder", "decoder", "joiner")}
+    files = ", ".join(f'{name}="{file}.onnx"' for name, file in graphs.items())
+    options = "--zipformer2-ctc-model=ctc.onnx" if ctc else " ".join(f"--{name}={name}.onnx" for name in graphs)
+    maker = "zipformer2_ctc" if ctc else "transducer"
+    title = "The CTC layer alone, while" if ctc else "With sherpa-onnx, while"
     return (
-        "## With sherpa-onnx, while someone speaks\n\n```python\nimport numpy as np\nimport sherpa_onnx\n"
-        "import soundfile\n\nrecognizer = sherpa_onnx.OnlineRecognizer.from_transducer(\n"
-        '    encoder="encoder.onnx", decoder="decoder.onnx", joiner="joiner.onnx", tokens="tokens.txt",\n'
+        f"## {title} someone speaks\n\n```python\nimport numpy as np\nimport sherpa_onnx\n"
+        f"import soundfile\n\nrecognizer = sherpa_onnx.OnlineRecognizer.from_{maker}(\n"
+        f'    {files}, tokens="tokens.txt",\n'
         f"    {sizes}, enable_endpoint_detection=True,\n)\n"
         'samples, rate = soundfile.read("speech.wav", dtype="float32")\n'
         "stream = recognizer.create_stream()\n"
@@ -65,8 +73,7 @@ def _streaming(sizes: str, flags: str) -> str:
         "    stream.accept_waveform(rate, piece)\n"
         "    while recognizer.is_ready(stream):\n        recognizer.decode_stream(stream)\n"
         "    print(recognizer.get_result(stream))\n```\n\n"
-        "```sh\nsherpa-onnx --tokens=tokens.txt --encoder=encoder.onnx --decoder=decoder.onnx --joiner=joiner.onnx "
-        f"{flags} speech.wav\n```"
+        f"```sh\nsherpa-onnx --tokens=tokens.txt {options} {flags} speech.wav\n```"
     )
 
 

@@ -22,7 +22,7 @@ from rnnt.checkpoints.onnx.graphs import (
 )
 from rnnt.checkpoints.onnx.readme import read_me
 from rnnt.checkpoints.onnx.smaller import halve, quantize
-from rnnt.checkpoints.onnx.streaming import windows_of, write_streaming_encoder
+from rnnt.checkpoints.onnx.streaming import has_streaming_ctc, windows_of, write_streaming_encoder
 from rnnt.checkpoints.onnx.support import check_front_end, check_parts
 from rnnt.checkpoints.onnx.tracing import need_onnx, save, trace
 from rnnt.files import atomic_folder, file_sha256, refuse_existing, write_json
@@ -94,7 +94,7 @@ def write_onnx(
 def write_graphs(folder: Path, network: Transducer, windows: Windows | None = None) -> None:
     """encoder.onnx, decoder.onnx and joiner.onnx of a network with predictor and joiner, ctc.onnx of a CTC head.
 
-    With windows the encoder has a state, and there is no ctc.onnx.
+    With windows the encoder and the CTC layer's graph have a state.
     """
     x_BTF = torch.randn(len(EXAMPLE), max(EXAMPLE), network.config.num_features)
     batch = x_BTF, torch.tensor(EXAMPLE)
@@ -115,7 +115,9 @@ def write_graphs(folder: Path, network: Transducer, windows: Windows | None = No
         inputs = {"encoder_out": {0: "N"}, "decoder_out": {0: "N"}}
         joiner = trace(JoinerGraph(network), (torch.randn(2, dim), torch.randn(2, dim)), inputs, {"logit": {0: "N"}})
         save(joiner, folder / "joiner.onnx", {"joiner_dim": dim})
-    if "ctc" in network.heads and not windows:
+    if windows and has_streaming_ctc(network):
+        write_streaming_encoder(folder / "ctc.onnx", network, windows, ctc=True)
+    elif "ctc" in network.heads and not windows:
         outputs = {"log_probs": {0: "N", 1: "U"}, "log_probs_lens": {0: "N"}}
         save(trace(CTCGraph(network), batch, FEATURES, outputs), folder / "ctc.onnx", {"model_type": CTC_TYPE})
 

@@ -83,19 +83,6 @@ def recognizer_of(folder, **options):
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def blank_last(toy, tmp_path_factory):
-    """A SentencePiece model that knows no blank, which then comes after its pieces."""
-    import sentencepiece
-
-    prefix = tmp_path_factory.mktemp("tokens") / "bpe"
-    sentencepiece.SentencePieceTrainer.train(
-        input=str(toy / "text"), model_prefix=str(prefix), vocab_size=14, bos_id=-1, eos_id=-1, minloglevel=2,
-        hard_vocab_limit=False,
-    )  # fmt: skip
-    return prefix.with_suffix(".model")
-
-
 IN_FAST_TESTS = ("bilstm", "conformer", "causal zipformer")
 SLOW = pytest.mark.slow
 
@@ -158,8 +145,6 @@ def test_modified_beam_search_and_hotwords(toy, tmp_path, random_model, random_s
 
 def test_ctc_layers(blank_last, tmp_path, random_model, random_sounds):
     model = random_model(blank_last, ["ctc"], **ENCODERS["conformer"], transducer=False)
-    with torch.no_grad():
-        model.network.heads["ctc"].output.weight.mul_(8)
     write.write_onnx(tmp_path / "m", model, {})
     assert not (tmp_path / "m" / "encoder.onnx").exists()
     recognizer = sherpa_onnx.OfflineRecognizer.from_zipformer_ctc(
@@ -265,8 +250,8 @@ def test_smaller_graphs(toy, tmp_path, random_model, random_sounds, precision, e
     difference = write.write_onnx(tmp_path / "m", model, {}, precision)
     assert 1e-5 < difference < check.TOLERANCES[precision]
     sizes = [sum(p.stat().st_size for p in (tmp_path / name).glob("*.onnx")) for name in ("m", "whole")]
-    # Of a Zipformer so small the convolutions and the graph itself are a good part.
-    most = 0.7 if encoder == "zipformer" else {"int8": 0.4, "fp16": 0.6}[precision]
+    # Of a Zipformer so small the graph itself is a good part.
+    most = {"int8": 0.4, "fp16": 0.6}[precision] + (0.1 if encoder == "zipformer" else 0)
     assert sizes[0] < most * sizes[1]
     samples = random_sounds()
     found, wanted = theirs(recognizer_of(tmp_path / "m"), samples, tmp_path / "m"), ours(model, samples)

@@ -11,7 +11,9 @@ import torch
 
 import rnnt
 from rnnt.checkpoints.onnx import write
+from rnnt.checkpoints.onnx.graphs import blank_first
 from rnnt.checkpoints.onnx.streaming import windows_of
+from rnnt.data.config import FeatureConfig
 from rnnt.data.fbank import make_extractor
 from rnnt.errors import UserError
 from rnnt.export_model import main
@@ -42,8 +44,9 @@ def with_silence(sound):
     return np.concatenate([sound, np.zeros(RATE, np.float32)])
 
 
-def ours(model, samples, chunks):
+def ours(model, samples, chunks, **options):
     """Tokens of each sound by our own search over the whole."""
+    config = SearchConfig(**options) if options else SearchConfig(max_sym_per_frame=1)
     network = copy.deepcopy(model.network)
     windows = windows_of(network, *chunks)
     extractor = make_extractor(model.features)
@@ -55,17 +58,18 @@ def ours(model, samples, chunks):
         with torch.no_grad():
             h_BTD, _ = network.encode(x_BTF, torch.tensor([x_BTF.shape[1]]))
         h_len_B = torch.tensor([number * windows.shift // 4])
-        best = search(network, h_BTD, h_len_B, SearchConfig(max_sym_per_frame=1))[0][0]
+        best = search(network, h_BTD, h_len_B, config)[0][0]
         found.append((list(best.tokens), list(best.frames)))
     return found
 
 
-def theirs(folder, samples):
+def theirs(folder, samples, ctc=False, bins=BINS):
     """The same by sherpa-onnx: all streams at once, which get their samples in pieces of different lengths."""
-    recognizer = sherpa_onnx.OnlineRecognizer.from_transducer(
-        str(folder / "tokens.txt"), *(str(folder / f"{name}.onnx") for name in ("encoder", "decoder", "joiner")),
-        num_threads=1, sample_rate=RATE, feature_dim=BINS,
-    )  # fmt: skip
+    kinds = sherpa_onnx.OnlineRecognizer
+    make = kinds.from_zipformer2_ctc if ctc else kinds.from_transducer
+    graphs = ["ctc"] if ctc else ["encoder", "decoder", "joiner"]
+    paths = [str(folder / "tokens.txt"), *(str(folder / f"{name}.onnx") for name in graphs)]
+    recognizer = make(*paths, num_threads=1, sample_rate=RATE, feature_dim=bins)
     lines = (folder / "tokens.txt").read_text(encoding="utf-8").splitlines()
     ids = {line.rsplit(" ", 1)[0].replace("\u2581", " "): i for i, line in enumerate(lines)}
     streams = [recognizer.create_stream() for _ in samples]
@@ -82,6 +86,14 @@ def theirs(folder, samples):
     return [([ids[t] for t in one["tokens"]], [round(t / 0.04) for t in one["timestamps"]]) for one in results]
 
 
+def run_read_me(folder, sound, monkeypatch):
+    """Run the Python of the README in an exported folder."""
+    soundfile.write(folder / "speech.wav", sound, RATE)
+    monkeypatch.chdir(folder)
+    (block,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    exec(compile(block, "README.md", "exec"), {})
+
+
 @pytest.mark.parametrize(
     "encoder", [pytest.param(e, marks=pytest.mark.slow if "adapters" in e else ()) for e in ENCODERS]
 )
@@ -92,6 +104,26 @@ def test_the_same_tokens_at_the_same_times(toy, tmp_path, encoder, random_model,
     wanted = ours(model, samples, chunks)
     assert len({token for tokens, _ in wanted for token in tokens}) > 3
     assert theirs(tmp_path / "m", samples) == wanted
+
+
+@pytest.mark.parametrize(
+    "encoder", [pytest.param(e, marks=pytest.mark.slow if e not in ("lstm", "zipformer") else ()) for e in ENCODERS]
+)
+def test_ctc_layers(blank_last, tmp_path, encoder, random_model, random_sounds, monkeypatch):
+    options = {**ENCODERS[encoder], "transducer": False}
+    options.pop("predictor", None)
+    bins = 80 if "zipformer" in encoder else BINS
+    features = FeatureConfig(sampling_rate=RATE, num_mel_bins=bins)
+    model, chunks = random_model(blank_last, ["ctc"], features, num_features=bins, **options), (8, 16)
+    write.write_onnx(tmp_path / "m", model, {}, chunks=chunks)
+    assert not (tmp_path / "m" / "encoder.onnx").exists()
+    samples = random_sounds()
+    wanted = ours(model, samples, chunks, decoding_method="ctc_greedy_search")
+    assert len({token for tokens, _ in wanted for token in tokens}) > 3
+    order = blank_first(model.network.vocab_size, model.network.blank_id)
+    found = theirs(tmp_path / "m", samples, ctc=True, bins=bins)
+    assert [([order[token] for token in tokens], frames) for tokens, frames in found] == wanted
+    run_read_me(tmp_path / "m", samples[1], monkeypatch)
 
 
 def test_eight_bits(toy, tmp_path, random_model):
@@ -106,6 +138,7 @@ def test_eight_bits(toy, tmp_path, random_model):
         ("--encoder-bidirectional false", {"encoder_bidirectional": True}),
         ("needs an encoder that was trained with --causal true", {**ZIPFORMER, "causal": False}),
         ("128 channels", {**ZIPFORMER, "embed_channels": [8, 16, 32]}),
+        ("for 80 filters", {**ZIPFORMER, "transducer": False, "heads": ["ctc"]}),
     ],
 )
 def test_encoders_that_do_not_stream(toy, tmp_path, random_model, fault, options):
@@ -127,10 +160,7 @@ def test_the_program(toy, tmp_path, save_untrained, random_model, random_sounds,
     graph = onnx.load(str(tmp_path / "m" / "encoder.onnx"))
     found = {one.key: one.value for one in graph.metadata_props}
     assert found["model_type"] == "lstm" and found["T"] == found["decode_chunk_len"] == "8"
-    soundfile.write(tmp_path / "m" / "speech.wav", random_sounds()[1], RATE)
-    block = re.search(r"```python\n(.*?)```", (tmp_path / "m" / "README.md").read_text(), re.DOTALL)
-    monkeypatch.chdir(tmp_path / "m")
-    exec(compile(block[1], "README.md", "exec"), {})
+    run_read_me(tmp_path / "m", random_sounds()[1], monkeypatch)
     with pytest.raises(UserError, match="a streaming encoder, for sherpa-onnx"):
         rnnt.load_model(tmp_path / "m")
     with pytest.raises(SystemExit):
