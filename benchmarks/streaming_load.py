@@ -3,11 +3,13 @@
     python3 benchmarks/streaming_load.py --way server --model MODEL FILE...
     python3 benchmarks/streaming_load.py --way sherpa --onnx ONNX FILE...       (--format onnx --streaming true)
     python3 benchmarks/streaming_load.py --way server --model MODEL --bad-clients 1000 FILE...
+    python3 benchmarks/streaming_load.py --way sherpa-server --onnx ONNX --sherpa-server PROGRAM FILE...
 
-Ways: `server` is serve.py in a process of its own, and its clients are here; `streams` is what it has inside, without
-connections; `sherpa` is sherpa-onnx's OnlineRecognizer, without connections too. These two have a core for themselves:
-their time is that of the processor, and waiting is skipped. Without MODEL or ONNX it is an LSTM encoder of 20 million
-parameters with random weights.
+Ways: `server` is serve.py in a process of its own, and its clients are here; `sherpa-server` is the same with
+sherpa-onnx's server, sherpa-onnx-online-websocket-server of the package sherpa-onnx-bin; `streams` is what serve.py has
+inside, without connections; `sherpa` is sherpa-onnx's OnlineRecognizer, without connections too. These two have a core
+for themselves: their time is that of the processor, and waiting is skipped. Without MODEL or ONNX it is an LSTM encoder
+of 20 million parameters with random weights.
 
 Every stream says one of the files (none: noise) again and again in pieces of 0.1 s, in real time; they don't begin
 together. The latency of a result is from the moment at which the last audio in it was said: the wait for the chunk is
@@ -18,21 +20,21 @@ latencies passes --limit.
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import re
 import resource
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from export import read_audio, write_random  # of this folder
+from streaming_servers import serving, serving_sherpa
 
 from rnnt.cli import program
 from rnnt.options import make, make_parser, option, parse
@@ -48,9 +50,10 @@ BATCH = 64  # streams that go through the model together
 class LoadBenchmark:
     """Benchmark."""
 
-    way: str = option("server", "what is measured", choices=["server", "streams", "sherpa"])
+    way: str = option("server", "what is measured", choices=["server", "sherpa-server", "streams", "sherpa"])
     model: str = option("", "model directory; empty: random weights")
-    onnx: str = option("", "folder of streaming ONNX graphs, for --way sherpa")
+    onnx: str = option("", "folder of streaming ONNX graphs, for --way sherpa and sherpa-server")
+    sherpa_server: str = option("sherpa-onnx-online-websocket-server", "the program of --way sherpa-server")
     first: int = option(20, "streams to begin with", minimum=1)
     most: int = option(2000, "streams to end with", minimum=1)
     limit: float = option(0.5, "latency that is too long", above=0)
@@ -234,7 +237,7 @@ def in_process(engine: Engine, number: int, speech: Speech, config: LoadBenchmar
 
 
 async def through_server(address: str, process: int, number: int, speech: Speech, config: LoadBenchmark) -> Clock:
-    """Latencies of clients of serve.py."""
+    """Latencies of clients of serve.py, or of sherpa-onnx's server, which sends a result for each chunk."""
     from websockets.asyncio.client import connect
 
     address = f"ws://{address}/?sampling_rate={speech.rate}"
@@ -251,8 +254,9 @@ async def through_server(address: str, process: int, number: int, speech: Speech
                 await sockets[i].send(speech.pieces(i, piece - 1, piece).astype("<f4").tobytes())
 
         async def receive(i: int) -> None:
-            while True:
-                clock.note(i, json.loads(await sockets[i].recv())["heard"])
+            for number in itertools.count(1):
+                result = json.loads(await sockets[i].recv())
+                clock.note(i, result.get("heard", number * CHUNK_SECONDS))
 
         receivers = [asyncio.create_task(receive(i)) for i in range(number)]
         await asyncio.gather(*(send(i) for i in range(number)))
@@ -262,20 +266,6 @@ async def through_server(address: str, process: int, number: int, speech: Speech
                 receiver.result()
             receiver.cancel()
     return clock
-
-
-@contextlib.contextmanager
-def serving(model: str, most: int) -> Iterator[tuple[str, int]]:
-    """The address and the process of serve.py."""
-    command = [sys.executable, "-m", "rnnt.transcription.serve", "--model", model, "--port", "0", "--device", "cpu"]
-    command += ["--max-connections", str(most), "--max-sym-per-frame", "1", "--idle-seconds", "10"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().split("http://")[1].strip(), process.pid
-    finally:
-        process.terminate()
-        print("serve.py ended with status", process.wait(30))
 
 
 async def misbehave(address: str, number: int) -> None:
@@ -325,7 +315,7 @@ def measure(config: LoadBenchmark, model: str, onnx: str, speech: Speech) -> Non
     while numbers[-1] * GROWTH < config.most:
         numbers.append(round(numbers[-1] * GROWTH))
     print(f"{'streams':>16}  {'median, s':>9}  {'95 %, s':>9}  {'most, s':>9}  {'cores':>5}  {'MiB a stream':>12}")
-    if config.way != "server":
+    if "server" not in config.way:
         engine: Engine = Ours(model) if config.way == "streams" else Sherpa(onnx)
         in_process(engine, 1, speech, make(LoadBenchmark, run_seconds=2 * WARM + 1))
         before = resident()
@@ -334,7 +324,11 @@ def measure(config: LoadBenchmark, model: str, onnx: str, speech: Speech) -> Non
             if row(number, clock, (resident() - before) / number) > config.limit:
                 break
         return
-    with serving(model, config.most + config.bad_clients) as (address, process):
+    with (
+        serving(model, config.most + config.bad_clients)
+        if config.way == "server"
+        else serving_sherpa(config.sherpa_server, onnx, speech.rate, BATCH)
+    ) as (address, process):
         asyncio.run(through_server(address, process, 1, speech, make(LoadBenchmark, run_seconds=2 * WARM + 1)))
         before = resident(process)
         if config.bad_clients:
@@ -365,7 +359,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     speech = Speech(*read_audio(args.files, config, 16000))
-    if config.onnx if config.way == "sherpa" else config.model:
+    if config.onnx if "sherpa" in config.way else config.model:
         measure(config, config.model, config.onnx, speech)
         return
     with tempfile.TemporaryDirectory() as name:
