@@ -67,5 +67,5 @@ def test_from_the_corpus_to_the_table(copy_recipe, corpus):
             assert (folder / "wer").read_text().splitlines()[1].startswith(f"%CER {summary['cer']:.2f} [ ")
             assert all(utterance["audio"][0].endswith(".flac") for utterance in read_utterances(folder))
             assert not (folder / "parts").exists()
-    table = result.stdout[result.stdout.rindex("method ") :].splitlines()
-    assert "%WER" in table[0] and "%CER" in table[0] and len(table) == 6
+    table = result.stdout[result.stdout.rindex("\nset ") :].strip().splitlines()
+    assert "%WER" in table[0] and "%CER" in table[0] and len(table) == 8

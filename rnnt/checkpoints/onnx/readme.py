@@ -57,9 +57,10 @@ def read_me(description: Mapping[str, Any]) -> str:
 
 
 def _streaming(sizes: str, flags: str, ctc: bool = False) -> str:
-    graphs = {"model": "ctc"} if ctc else {name: name for name in ("encoder", "decoder", "joiner")}
-    files = ", ".join(f'{name}="{file}.onnx"' for name, file in graphs.items())
-    options = "--zipformer2-ctc-model=ctc.onnx" if ctc else " ".join(f"--{name}={name}.onnx" for name in graphs)
+    files = 'encoder="encoder.onnx", decoder="decoder.onnx", joiner="joiner.onnx"'
+    options = "--encoder=encoder.onnx --decoder=decoder.onnx --joiner=joiner.onnx"
+    if ctc:
+        files, options = 'model="ctc.onnx"', "--zipformer2-ctc-model=ctc.onnx"
     maker = "zipformer2_ctc" if ctc else "transducer"
     title = "The CTC layer alone, while" if ctc else "With sherpa-onnx, while"
     return (

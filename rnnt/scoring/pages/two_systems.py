@@ -101,7 +101,7 @@ def _inserted(words: Sequence[str], i: int) -> Cell:
 
 
 def _summary(sets: Sequence[ComparedSet]) -> str:
-    names = ("method", "set", "A %", "B %", "B - A", "95 % interval", "P(B better)", "p", "segments")
+    names = ("method", "set", "A %", "B %", "B - A", "95 % interval", "P(B<A)", "MAPSSWE", "segments")
     return table(
         names,
         [
