@@ -124,7 +124,7 @@ def _settings(decode: str, method: str, summary: Mapping[str, Any]) -> list[str]
 
 
 def _wrap(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False)
+    return textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _is_number(text: str) -> bool:
