@@ -13,7 +13,7 @@ import torch
 from rnnt.alignment.model import Frames, align_batch
 from rnnt.alignment.pauses import find_pauses, place_words
 from rnnt.alignment.result import AlignedUtterance, ctm_lines, textgrid
-from rnnt.alignment.shorter import write_shorter
+from rnnt.alignment.shorter import check_can_cut, write_shorter
 from rnnt.checkpoints.averaging import TrainedModel, load_for_decoding
 from rnnt.checkpoints.model_dir import read_model_dir
 from rnnt.data.config import check_same_features, read_feature_config
@@ -47,6 +47,9 @@ def align_sets(config: AlignConfig, selection: Selection) -> None:
     device = pick_device(config.device)
     manifest_dir = Path(config.manifest_dir)
     manifests = {name: open_set(manifest_dir, SetWord(name), MixConfig()) for name in config.sets}
+    if config.cut_seconds:
+        for manifest in manifests.values():
+            check_can_cut(manifest)
     where = config.model_dir or config.exp_dir
     if config.model_dir:
         trained = read_model_dir(config.model_dir)
@@ -68,7 +71,7 @@ def align_sets(config: AlignConfig, selection: Selection) -> None:
         folder = Path(config.exp_dir) / f"align_{method}" / name
         write_alignments(folder, sorted(found, key=lambda utterance: utterance.id), config.textgrids)
         if config.cut_seconds:
-            write_shorter(folder, manifest, found, config.cut_seconds)
+            write_shorter(folder, manifest, found, trained.features.frame_shift, config.cut_seconds)
 
 
 def choose_method(trained: TrainedModel, wanted: str, where: str) -> str:

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnnt.data.manifest import CutManifest
 from rnnt.errors import UserError, counted
 from rnnt.files import atomic_path, atomic_write
 
@@ -60,10 +61,17 @@ def _parts(words: Sequence[Word], start: float, end: float, longest: float, shor
     yield from _parts(words[number:], middle, end, longest, shortest)
 
 
+def check_can_cut(manifest: Manifest) -> None:
+    """Raise UserError where the utterances of a set can't be cut."""
+    if not isinstance(manifest, CutManifest):
+        raise UserError(f"{manifest.path}: --cut-seconds can't cut a set in shards; align it before stage 6")
+
+
 def write_shorter(
     folder: Path,
     manifest: Manifest,
     utterances: Iterable[AlignedUtterance],
+    frame_shift: float,
     longest: float,
     shortest: float = SHORTEST,
 ) -> None:
@@ -73,22 +81,18 @@ def write_shorter(
         folder: named like the set.
         manifest: of the set.
         utterances: aligned; one that could not be is left as it is.
+        frame_shift: seconds between the stored features: where cuts may be.
         longest: see `cut_in_pauses`.
         shortest: likewise.
-
-    Raises:
-        UserError: the set lies in shards.
     """
     by_id = {utterance.id: utterance for utterance in utterances}
     out = folder / "cuts" / f"{folder.name}.jsonl"
     whole = parts = 0
     with atomic_write(out) as file:
         for number in range(len(manifest)):
-            cut = manifest[number]
-            if not hasattr(cut, "truncate"):
-                raise UserError(f"{manifest.path}: --cut-seconds can't cut a set in shards; align it before stage 6")
+            cut: Any = manifest[number]
             whole += 1
-            for line in _lines(cut, by_id[cut.id], longest, shortest):
+            for line in _lines(cut, by_id[cut.id], frame_shift, longest, shortest):
                 file.write(line)
                 parts += 1
     with atomic_path(out.with_name("features.json")) as path:
@@ -96,7 +100,7 @@ def write_shorter(
     print(f"{out}: {counted(whole, 'utterance')} cut into {parts}", flush=True)
 
 
-def _lines(cut: Any, utterance: AlignedUtterance, longest: float, shortest: float) -> Iterator[str]:
+def _lines(cut: Any, utterance: AlignedUtterance, frame_shift: float, longest: float, shortest: float) -> Iterator[str]:
     """The manifest's lines of an utterance, which is a lhotse cut with one supervision."""
     spans = cut_in_pauses(utterance.words, cut.duration, longest, shortest) if utterance.words else []
     if len(spans) < 2:
@@ -104,8 +108,8 @@ def _lines(cut: Any, utterance: AlignedUtterance, longest: float, shortest: floa
         return
     said = cut.supervisions[0]
     for number, part in enumerate(spans, 1):
-        # On the frames of the stored features.
-        start, end = round(part.start, 2), round(part.end, 2) if number < len(spans) else cut.duration
+        start, end = (round(round(seconds / frame_shift) * frame_shift, 6) for seconds in (part.start, part.end))
+        end = end if number < len(spans) else cut.duration
         piece = cut.truncate(offset=start, duration=round(end - start, 6)).with_id(f"{cut.id}-{number}")
         own = {"id": piece.id, "text": part.text, "start": 0.0, "duration": piece.duration, "alignment": None}
         piece.supervisions = [replace(said, **own)]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from rnnt.alignment.program import main as align
 from rnnt.checkpoints.files import load_checkpoint
 from rnnt.data.feature_loader import open_feature_loader
 from rnnt.data.manifest import CutManifest
@@ -68,6 +69,17 @@ def test_training_and_decoding_are_those_of_the_manifest(trained, toy, shards, t
         decode(list(map(str, words)))
         (exp / "decode_greedy_search_epoch-1_max-sym-per-utt-20").rename(exp / folder.name)
     assert (exp / toy.name / "dev" / "hyp.trn").read_text() == (exp / shards.name / "dev" / "hyp.trn").read_text()
+
+
+def test_parts_of_shards_are_refused_before_anything_is_written(trained, shards, capsys):
+    before = sorted(trained.rglob("*"))
+    with pytest.raises(SystemExit):
+        align([
+            "--exp-dir", str(trained), "--manifest-dir", str(shards), "--sets", "dev", "--cut-seconds", "5",
+            "--epoch", "1", "--device", "cpu",
+        ])  # fmt: skip
+    assert "--cut-seconds can't cut a set in shards" in capsys.readouterr().err
+    assert sorted(trained.rglob("*")) == before
 
 
 def test_resumed_run_opens_only_shards_of_its_window(shards, toy_argv, tmp_path, monkeypatch):

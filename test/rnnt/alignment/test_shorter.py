@@ -57,7 +57,7 @@ def test_the_set_of_parts(audio_set, capsys):
     found = [SimpleNamespace(id=manifest[i].id, words=[]) for i in range(len(manifest))]
     found[-1].words = [Word("one", 0.0, 0.4, 1.0), Word("two", 0.7, longest.duration, 1.0)]
     folder = audio_set / "align_ctc" / "train"
-    write_shorter(folder, manifest, found, longest=1.0, shortest=0.4)
+    write_shorter(folder, manifest, found, 0.01, longest=1.0, shortest=0.4)
     assert f"6 utterances cut into {len(manifest) + 1}" in capsys.readouterr().out
     parts = CutManifest(folder / "cuts" / "train.jsonl")
     cuts = [parts[i] for i in range(len(parts))]
