@@ -176,7 +176,7 @@ class PlannedBatches(Dataset):
             y_len_B=torch.tensor([len(y) for y in tokens]) if tokens else None,
         )
 
-    def _features(self, cut: Any, place: Path, generator: np.random.Generator) -> list[np.ndarray]:
+    def _features(self, cut: Any, place: str | Path, generator: np.random.Generator) -> list[np.ndarray]:
         try:
             if self.copies == 1:
                 return [self.loader.load(cut, generator)]
