@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -213,7 +214,7 @@ def test_servers_that_fail_are_named(kind, part, shards, server, tmp_path):
 def test_a_server_that_recovers(shards, server, tmp_path):
     """Of a try that broke off nothing is left in the file."""
     lists = write_lists(shards, tmp_path / "lists", lambda path: f"{server.address}/{path}")
-    fails = iter([lambda h: h.send_error(500), lambda h: h.send(b"x" * 500, 1000), lambda h: h.send_error(429)])
+    fails = iter([lambda h: h.send_error(500), lambda h: h.send(b"x" * 100_000, 200_000), lambda h: h.send_error(429)])
 
     def answer(handler):
         then = next(fails, None)
@@ -277,6 +278,24 @@ def test_a_failure_ends_a_training_with_one_line(shards, server, toy_argv, tmp_p
         train(toy_argv(tmp_path / "e", manifest_dir=lists, num_workers=2, **ALLOWED, shard_cache=tmp_path / "c"))
     error = capfd.readouterr().err
     assert stop.value.code == 1 and error.count("\n") == 1 and ".tar: can't fetch it: status 403 Forbidden; " in error
+
+
+@pytest.mark.slow
+def test_ranks_fetch_a_shard_once_and_remove_the_folder(shards, server, toy_argv, tmp_path):
+    """Also when a signal ends them all at the same time."""
+    lists = write_lists(shards, tmp_path / "lists", lambda path: f"{server.address}/{path}")
+    (tmp_path / "tmp").mkdir()
+    options = {"manifest_dir": lists, "num_epochs": 1000, "num_workers": 2, "world_size": 2, "allow_urls": True}
+    command = [sys.executable, "-m", "rnnt.train", *toy_argv(tmp_path / "exp", **options)]
+    process = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")})
+    for _ in range(1200):
+        if (tmp_path / "exp/epoch-2.pt").exists():
+            break
+        time.sleep(0.1)
+    process.terminate()
+    assert process.wait() == 99
+    assert len(server.asked) == len(set(server.asked)) == 12
+    assert not list((tmp_path / "tmp").glob("rnnt-shards-*"))
 
 
 FULL = """

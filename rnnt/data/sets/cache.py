@@ -43,7 +43,7 @@ def open_cache(parent: str | Path, limit: float) -> FileCache:
     folder = Path(parent).absolute() / f"rnnt-shards-{os.getuid()}"
     if folder not in _open:
         _open[folder] = FileCache(folder, limit)
-        # After the loader processes have been killed, whose priority is 100.
+        # After the loader processes, whose end has the priority 100.
         Finalize(None, _open[folder].close, exitpriority=10)
     return _open[folder]
 
@@ -68,13 +68,12 @@ class FileCache:
                 if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
                     raise UserError(f"{folder}: others can write there; remove it, or give another --shard-cache")
                 self._lock = _open_lock(folder / ".lock")
-                if _try_lock(self._lock):
+                if _try_lock(self._lock) and self._is_there():
                     self._clear()
                 fcntl.flock(self._lock, fcntl.LOCK_SH)
-                with contextlib.suppress(FileNotFoundError):
-                    if os.stat(folder / ".lock").st_ino == os.fstat(self._lock).st_ino:
-                        return
-                os.close(self._lock)  # of a folder that another process has just removed
+                if self._is_there():
+                    return
+                os.close(self._lock)
 
     def open(self, key: str, name: str, fill: Callable[[BinaryIO], None]) -> BinaryIO:
         """A file, open for reading; nobody removes it until it is closed.
@@ -108,9 +107,18 @@ class FileCache:
     def close(self) -> None:
         """Remove the folder, unless other processes use it."""
         _open.pop(self.folder, None)
-        if _try_lock(self._lock):
+        # First this: of two that leave at the same time one must find nobody.
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+        if _try_lock(self._lock) and self._is_there():
             shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self._lock)
+
+    def _is_there(self) -> bool:
+        """Whether the lock is that of the folder, and not of one that another process has just removed."""
+        try:
+            return os.stat(self.folder / ".lock").st_ino == os.fstat(self._lock).st_ino
+        except FileNotFoundError:
+            return False
 
     @contextlib.contextmanager
     def _refused(self, words: str = "") -> Iterator[None]:
