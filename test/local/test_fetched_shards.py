@@ -157,6 +157,25 @@ def test_durations_that_a_list_lacks_are_read_once(shards, fetched, server, tmp_
     assert not (tmp_path / "two").exists() or not list((tmp_path / "two").glob("*/[0-9a-f]*"))
 
 
+def test_a_set_of_lhotse_needs_the_names_alone(toy, server, tmp_path, monkeypatch):
+    from lhotse import CutSet
+    from lhotse.shar import SharWriter
+
+    cuts = CutSet.from_file(toy / "train.jsonl")
+    (tmp_path / "train").mkdir()
+    with SharWriter(tmp_path / "train", {"features": "lilcom"}, shard_size=20) as writer:
+        for cut in cuts:
+            writer.write(cut)
+    monkeypatch.setattr(server, "folder", tmp_path)
+    kinds, base = {"cuts": "jsonl.gz", "features": "tar"}, f"{server.address}/train"
+    lines = [{part: f"{base}/{part}.{n:06d}.{kind}" for part, kind in kinds.items()} for n in range(3)]
+    (tmp_path / "far.shards").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = ShardManifest(tmp_path / "far.shards", 8, FetchConfig(allow_urls=True, shard_cache=str(tmp_path / "c")))
+    near = ShardManifest(tmp_path / "train.shards", 8)
+    assert [found[i].id for i in range(48)] == [cut.id for cut in cuts]
+    assert all(np.array_equal(found[i].load_features(), near[i].load_features()) for i in range(48))
+
+
 # --- failures -----------------------------------------------------------------------------------------------------
 
 

@@ -88,6 +88,7 @@ class FileCache:
         """
         path = self.folder / key
         with self._refused(f"{name}: can't keep it in "), self._alone(key):
+            filled = False
             while True:
                 with contextlib.suppress(FileNotFoundError):
                     file = open(path, "rb")  # noqa: SIM115  (the caller closes it)
@@ -101,7 +102,9 @@ class FileCache:
                     if isinstance(error.__cause__, OSError):
                         raise error.__cause__ from None
                     raise
-            self._make_room()
+                filled = True
+            if filled:
+                self._make_room()
             return file
 
     def close(self) -> None:
