@@ -13,12 +13,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from rnnt.cli import program
+from rnnt.data.sets.config import FetchConfig
 from rnnt.decoding.settings import DECODE_OPTIONS, parse_settings
 from rnnt.files import read_json
 from rnnt.options import make_parser, option, parse
 from rnnt.prepare.recipe.stages import is_decoded, mark_done
 
-HOW_IT_RUNS = {"exp_dir", "decode_sets", "split", "merge", "device", "threads"}
+HOW_IT_RUNS = {"exp_dir", "decode_sets", "split", "merge", "device", "threads", *(f.name for f in fields(FetchConfig))}
 
 
 @dataclass(frozen=True)

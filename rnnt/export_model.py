@@ -9,19 +9,21 @@ from collections.abc import Sequence
 
 from rnnt.checkpoints.config import ExportConfig, Selection
 from rnnt.cli import program
+from rnnt.data.sets.config import FetchConfig
 from rnnt.options import make_parser, parse
 
 
 @program
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the model directory."""
-    classes = (ExportConfig, Selection)
-    (config, selection), _ = parse(make_parser(__doc__, *classes), classes, argv)
+    classes = (ExportConfig, Selection, FetchConfig)
+    (config, selection, fetch), _ = parse(make_parser(__doc__, *classes), classes, argv)
 
     from rnnt.checkpoints.export import export
     from rnnt.transcription.comparison import transcripts_check
 
-    export(config, selection, transcripts_check(config.check, config.quantize == "none") if config.check else None)
+    check = transcripts_check(config.check, config.quantize == "none") if config.check else None
+    export(config, selection, check, fetch)
 
 
 if __name__ == "__main__":

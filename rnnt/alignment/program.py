@@ -10,19 +10,20 @@ from collections.abc import Sequence
 from rnnt.alignment.config import AlignConfig
 from rnnt.checkpoints.config import Selection
 from rnnt.cli import program
+from rnnt.data.sets.config import FetchConfig
 from rnnt.options import make_parser, parse
 
-ALIGN_OPTIONS = (AlignConfig, Selection)
+ALIGN_OPTIONS = (AlignConfig, Selection, FetchConfig)
 
 
 @program
 def main(argv: Sequence[str] | None = None) -> None:
     """Align."""
-    (config, selection), _ = parse(make_parser(__doc__, *ALIGN_OPTIONS), ALIGN_OPTIONS, argv)
+    options, _ = parse(make_parser(__doc__, *ALIGN_OPTIONS), ALIGN_OPTIONS, argv)
 
     from rnnt.alignment.run import align_sets
 
-    align_sets(config, selection)
+    align_sets(*options)
 
 
 if __name__ == "__main__":

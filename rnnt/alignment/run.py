@@ -33,11 +33,12 @@ from rnnt.search.result import Hypothesis, Word, words
 if TYPE_CHECKING:
     from rnnt.alignment.config import AlignConfig
     from rnnt.checkpoints.config import Selection
+    from rnnt.data.sets.config import FetchConfig
 
 GREEDY = {"ctc": "ctc_greedy_search", "transducer": "greedy_search"}
 
 
-def align_sets(config: AlignConfig, selection: Selection) -> None:
+def align_sets(config: AlignConfig, selection: Selection, fetch: FetchConfig) -> None:
     """Align the sets that the options name, write their folders and print a line for each.
 
     Raises:
@@ -46,7 +47,7 @@ def align_sets(config: AlignConfig, selection: Selection) -> None:
     set_threads(config.threads, processes=1)
     device = pick_device(config.device)
     manifest_dir = Path(config.manifest_dir)
-    manifests = {name: open_set(manifest_dir, SetWord(name), MixConfig()) for name in config.sets}
+    manifests = {name: open_set(manifest_dir, SetWord(name), MixConfig(), fetch) for name in config.sets}
     if config.cut_seconds:
         for manifest in manifests.values():
             check_can_cut(manifest)
@@ -54,7 +55,7 @@ def align_sets(config: AlignConfig, selection: Selection) -> None:
     if config.model_dir:
         trained = read_model_dir(config.model_dir)
     else:
-        trained = load_for_decoding(config.exp_dir, selection, manifest_dir)
+        trained = load_for_decoding(config.exp_dir, selection, manifest_dir, fetch=fetch)
     stored = manifest_dir / "features.json"
     check_same_features(read_feature_config(stored), trained.features, stored, where)
     method = choose_method(trained, config.align_with, where)

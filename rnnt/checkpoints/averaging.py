@@ -20,7 +20,7 @@ from rnnt.data.config import AugmentConfig, BatchConfig, FeatureConfig, read_fea
 from rnnt.data.dataset import Batches, PlannedBatches
 from rnnt.data.feature_loader import FeatureLoader
 from rnnt.data.plan import plan_training
-from rnnt.data.sets.config import MixConfig
+from rnnt.data.sets.config import NO_FETCH, FetchConfig, MixConfig
 from rnnt.data.sets.opening import open_mixture
 from rnnt.errors import UserError
 from rnnt.files import file_sha256, read_json_object
@@ -133,6 +133,7 @@ def load_for_decoding(
     manifest_dir: str | Path | None = None,
     num_batches: int = 60,
     all_losses: bool = False,
+    fetch: FetchConfig = NO_FETCH,
 ) -> TrainedModel:
     """The model that `selection` names.
 
@@ -147,6 +148,7 @@ def load_for_decoding(
         manifest_dir: where the training cuts are; None: where training found them.
         num_batches: micro-batches for the statistics.
         all_losses: `network.heads` holds every loss of the training, also those that no search uses.
+        fetch: what may be run and fetched to read the training set; what the training was allowed does not count.
     """
     exp_dir = Path(exp_dir)
     paths, name = (ends_of_range if selection.use_averaged_model else choose)(selection, exp_dir)
@@ -166,7 +168,7 @@ def load_for_decoding(
         network.load_state_dict(mean)
         # Where the weights of batch normalisation are frozen its statistics are, and training used them.
         if any(not torch.equal(mean[name], weights[-1][name]) for name in statistics(network)):
-            _estimate_statistics(network, exp_dir / "config.json", manifest_dir, num_batches)
+            _estimate_statistics(network, exp_dir / "config.json", manifest_dir, num_batches, fetch)
         save_checkpoint(kept, {"model": network.state_dict(), "stamp": stamp})
     if not selection.use_adapters:
         if not adapters(network):
@@ -279,7 +281,9 @@ def _stamp(paths: Sequence[Path]) -> str:
 
 
 @torch.no_grad()
-def _estimate_statistics(model: Transducer, where: Path, manifest_dir: str | Path | None, num_batches: int) -> None:
+def _estimate_statistics(
+    model: Transducer, where: Path, manifest_dir: str | Path | None, num_batches: int, fetch: FetchConfig
+) -> None:
     """Take the statistics of batch normalisation again, over the same micro-batches for everybody.
 
     Which ones they are, `where` says: the config.json of the training.
@@ -290,7 +294,7 @@ def _estimate_statistics(model: Transducer, where: Path, manifest_dir: str | Pat
     if not isinstance(train, dict) or not all(isinstance(train.get(n), str) for n in ("train_set", "manifest_dir")):
         raise UserError(f"{where}: train names no set of training cuts; it is not from a training")
     folder, mix = Path(manifest_dir or train["manifest_dir"]), from_dict(MixConfig, record.get("mix", {}), where)
-    manifest = open_mixture(folder, train["train_set"], mix)
+    manifest = open_mixture(folder, train["train_set"], mix, fetch=fetch)
     windows = manifest.epoch(batch.seed, 1)
     batch = replace(batch, batch_size=0, max_duration_utt=0.0, short_first_epochs=0)
     plan = plan_training(batch, manifest.durations, STATISTICS_EPOCH, 1, windows)

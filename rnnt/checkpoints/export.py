@@ -14,6 +14,7 @@ from rnnt.checkpoints.model_dir import write_model_dir
 from rnnt.checkpoints.onnx.language_model import write_onnx_lm
 from rnnt.checkpoints.onnx.write import write_onnx
 from rnnt.checkpoints.versions import versions
+from rnnt.data.sets.config import NO_FETCH, FetchConfig
 from rnnt.errors import UserError
 from rnnt.files import refuse_existing
 from rnnt.model.encoders.adapter import adapters
@@ -26,13 +27,16 @@ if TYPE_CHECKING:
 Check = Callable[["TrainedModel", Path], None]
 
 
-def export(config: ExportConfig, selection: Selection, check: Check | None = None) -> None:
+def export(
+    config: ExportConfig, selection: Selection, check: Check | None = None, fetch: FetchConfig = NO_FETCH
+) -> None:
     """Write the model that the options name, and print a line about it.
 
     Args:
         config: the format.
         selection: the checkpoints.
         check: of ONNX graphs: gets the model and the folder before it is put in its place, and may refuse it.
+        fetch: see `load_for_decoding`.
     """
     refuse_existing(config.out)
     if is_language_model(config.exp_dir):
@@ -51,7 +55,7 @@ def export(config: ExportConfig, selection: Selection, check: Check | None = Non
         print(f"{config.out}: {model.name} of {config.exp_dir}, a language model{remark}")
         return
     # With the layers of every loss, which fine-tuning begins with.
-    trained = load_for_decoding(config.exp_dir, selection, config.manifest_dir or None, all_losses=True)
+    trained = load_for_decoding(config.exp_dir, selection, config.manifest_dir or None, all_losses=True, fetch=fetch)
     parameters = sum(p.numel() for p in trained.network.parameters())
     remark = ""
     if config.format == "onnx":

@@ -176,7 +176,7 @@ class PlannedBatches(Dataset):
             y_len_B=torch.tensor([len(y) for y in tokens]) if tokens else None,
         )
 
-    def _features(self, cut: Any, place: Path, generator: np.random.Generator) -> list[np.ndarray]:
+    def _features(self, cut: Any, place: str | Path, generator: np.random.Generator) -> list[np.ndarray]:
         try:
             if self.copies == 1:
                 return [self.loader.load(cut, generator)]
@@ -201,9 +201,11 @@ def _start_worker(_worker: int) -> None:
 def _kill_workers() -> None:
     """At the end of the program, however it ends; workers ignore the SIGTERM that Python would send them."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch would report them as lost
-    for child in multiprocessing.active_children():
-        if child.daemon:
-            child.kill()
+    killed = [child for child in multiprocessing.active_children() if child.daemon]
+    for child in killed:
+        child.kill()
+    for child in killed:
+        child.join()  # their locks are free from now on
 
 
 class Planned(Protocol[BatchT]):

@@ -39,8 +39,8 @@ class Manifest(Protocol):
     def __getitem__(self, number: int) -> Any:
         """The cut with that number: a lhotse cut, or what has the attributes that the loader needs."""
 
-    def place(self, number: int) -> Path:
-        """The file that an utterance is in, for messages."""
+    def place(self, number: int) -> str | Path:
+        """The file or address that an utterance is in, for messages."""
         return self.path
 
     def epoch(self, seed: int, epoch: int) -> list[np.ndarray]:

@@ -47,13 +47,14 @@ def decode(settings: DecodeSettings) -> None:
     manifest_dir = Path(config.manifest_dir)
     results = settings.folder()
     # Every set is opened before the first is decoded: a misspelt name should not cost an hour.
-    manifests = {name: open_set(manifest_dir, SetWord(name), MixConfig()) for name in config.decode_sets}
+    mix, fetch = MixConfig(), settings.fetch
+    manifests = {name: open_set(manifest_dir, SetWord(name), mix, fetch) for name in config.decode_sets}
     if config.model_dir:
         files = sorted(path for path in Path(config.model_dir).glob("*") if path.is_file())
         trained = read_model_dir(config.model_dir)
     else:
         files = choose(selection, config.exp_dir)[0]
-        trained = load_for_decoding(config.exp_dir, selection, manifest_dir)
+        trained = load_for_decoding(config.exp_dir, selection, manifest_dir, fetch=fetch)
     stored = manifest_dir / "features.json"
     check_same_features(read_feature_config(stored), trained.features, stored, config.model_dir or config.exp_dir)
     check_method(trained.network, search, config.model_dir or config.exp_dir)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnt.checkpoints.config import Selection
+from rnnt.data.sets.config import FetchConfig
 from rnnt.decoding.config import DecodeConfig
 from rnnt.errors import UserError
 from rnnt.files import file_sha256
@@ -46,12 +47,12 @@ WEIGHTS = {
     "context_file": "context_score",
 }  # fmt: skip
 LONGEST = 120  # characters
-DECODE_OPTIONS = (DecodeConfig, Selection, SearchConfig, FusionConfig, ChunkChoice, WindowConfig)
+DECODE_OPTIONS = (DecodeConfig, Selection, SearchConfig, FusionConfig, ChunkChoice, WindowConfig, FetchConfig)
 
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """All options of decode.py that change what it finds."""
+    """All options of decode.py; those of `fetch` change nothing that it finds."""
 
     config: DecodeConfig
     selection: Selection
@@ -59,6 +60,7 @@ class DecodeSettings:
     fusion: FusionConfig
     chunks: ChunkChoice = ChunkChoice()
     windows: WindowConfig = WindowConfig()
+    fetch: FetchConfig = FetchConfig()
 
     def folder(self, name: str = "") -> Path:
         """The folder of the results, or of those of the set `name`.

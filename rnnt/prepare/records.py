@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from rnnt.data.audio import write_audio
+from rnnt.data.sets.commands import run_command
 from rnnt.data.sound import AudioError
 from rnnt.errors import UserError, one_line, printable
 from rnnt.names import file_name
@@ -78,11 +78,7 @@ def run_pipe(command: str, out: Path, location: str) -> str:
 
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=out.parent) as output:
-        words = ["bash", "-c", f"set -o pipefail; {command.rstrip()[:-1]}"]
-        result = subprocess.run(words, stdout=output, stderr=subprocess.PIPE)
-        if result.returncode:
-            said = " ".join(result.stderr.decode("utf-8", "replace").split())[-300:]
-            raise UserError(f"{location}: the command ended with status {result.returncode}: {said}")
+        run_command(command.rstrip()[:-1], output, location)
         output.seek(0)
         with open_audio(cast("BinaryIO", output), f"{location}: the output of the command") as file:
             blocks, rate = list(file.blocks()), file.sampling_rate

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from rnnt.data.config import AugmentConfig, BatchConfig, SyntheticConfig
-from rnnt.data.sets.config import MixConfig, parse_sets
+from rnnt.data.sets.config import FetchConfig, MixConfig, parse_sets
 from rnnt.model.config import ModelConfig
 from rnnt.model.objectives import OBJECTIVES
 from rnnt.model.objectives.config import ObjectiveConfig
@@ -151,6 +151,7 @@ class Options:
     train: TrainConfig
     batch: BatchConfig
     mix: MixConfig
+    fetch: FetchConfig
     augment: AugmentConfig
     model: ModelConfig
     loss: LossConfig

@@ -76,8 +76,8 @@ def _prepared(options: Options, augment: AugmentConfig) -> TrainingData:
     if train.front_end:
         check_same_features(read_front_end(train.front_end), features, train.front_end, f"{folder}/features.json")
     tokenizer = Tokenizer.load(train.bpe_model)
-    mixture = open_mixture(folder, train.train_set, options.mix, longest_allowed(options.batch))
-    dev = open_sets(folder, train.dev_set, "--dev-set", options.mix)
+    mixture = open_mixture(folder, train.train_set, options.mix, longest_allowed(options.batch), options.fetch)
+    dev = open_sets(folder, train.dev_set, "--dev-set", options.mix, options.fetch)
     mean_F, std_F = np.zeros(features.num_mel_bins), np.ones(features.num_mel_bins)
     masked_F = mean_F  # what masks put in place of features
     if not features.is_normalized:

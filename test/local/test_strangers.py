@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,94 @@ def test_exported_data_has_no_line_that_kaldi_would_run(corpus, program, capsys)
     write_lines("data/manifests/train_recordings.jsonl.gz", [Recording.from_file("a.wav", recording_id="r").to_dict()])
     program("export_kaldi").main(["--sets", "train"])
     assert Path("data/kaldi/train/text").read_text() == "u one u2 two\n"
+
+
+SHARDS = {
+    "command": ("pipe:touch ran; cat x", "is a command; give --allow-pipes true to run the commands of this list"),
+    "address": ("http://ADDRESS/x", "is on the web; give --allow-urls true to fetch what this list names"),
+    "capitals": ("HTTP://ADDRESS/x", "is neither a file nor pipe:, http:// or https://"),
+    "file": ("file:///etc/passwd", "is neither a file nor pipe:, http:// or https://"),
+    "other protocol": ("ftp://ADDRESS/x", "is neither a file nor pipe:, http:// or https://"),
+    "bucket": ("s3://bucket/x", "write the command that reads them, such as pipe:aws s3 cp s3://... -"),
+}
+OTHER_PERMISSION = {"command": ["--allow-urls", "true"], "address": ["--allow-pipes", "true"]}
+
+
+@pytest.fixture
+def listener(monkeypatch):
+    """`listener.address`, and `listener.asked()`: whether anyone has connected to it."""
+    monkeypatch.setenv("no_proxy", "*")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+
+        class Listener:
+            address = f"127.0.0.1:{server.getsockname()[1]}"
+
+            def asked(self):
+                try:
+                    server.accept()[0].close()
+                except BlockingIOError:
+                    return False
+                return True
+
+        yield Listener()
+
+
+@pytest.fixture
+def shard_list(toy, listener, tmp_path, monkeypatch):
+    """`shard_list(text, *parts)`: a folder whose train set is a list of shards that `text` is a part of."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def make(text, part="cuts", **entry):
+        os.mkdir("cuts")
+        for name in ("features.json", "cmvn.json", "dev.jsonl"):
+            Path("cuts", name).write_bytes((toy / name).read_bytes())
+        entry = {"cuts": "a.jsonl.gz", "features": "a.tar", **entry, part: text.replace("ADDRESS", listener.address)}
+        Path("cuts/train.shards").write_text(json.dumps(entry) + "\n")
+
+    return make
+
+
+@pytest.mark.parametrize("durations", [{"durations": [1.0]}, {}], ids=["with durations", "without"])
+@pytest.mark.parametrize("part", ["cuts", "features"])
+@pytest.mark.parametrize("kind", SHARDS)
+def test_a_list_of_shards_runs_and_fetches_nothing(shard_list, toy, listener, capsys, kind, part, durations):
+    from rnnt.alignment.program import main as align
+    from rnnt.decode import main as decode
+    from rnnt.train import main as train
+
+    text, message = SHARDS[kind]
+    shard_list(text, part, **durations)
+    sets = ["--manifest-dir", "cuts"]
+    for run, argv in (
+        (train, [*sets, "--bpe-model", str(toy / "bpe.model")]),
+        (decode, [*sets, "--decode-sets", "train"]),
+        (align, [*sets, "--sets", "train"]),
+    ):
+        for more in ([], OTHER_PERMISSION.get(kind, [])):
+            refuse(run, [*argv, *more], capsys, "cuts/train.shards: line 1: ", message)
+    assert not os.path.exists("ran") and not listener.asked() and not os.path.exists("exp")
+    assert not list(Path().glob("rnnt-shards-*"))
+
+
+def test_what_an_experiment_was_allowed_does_not_count(shard_list, toy, toy_argv, program, listener, capsys):
+    """Averages take their statistics from the training set that an experiment names: it may be a stranger's, too."""
+    from rnnt.decode import main as decode
+    from rnnt.export_model import main as export
+    from rnnt.train import main as train
+
+    train(toy_argv("e"))
+    record = json.loads(Path("e/config.json").read_text())
+    shard_list("pipe:touch ran; cat x", durations=[1.0])
+    record["train"]["manifest_dir"] = "cuts"
+    record["fetch"] = {"allow_pipes": True, "allow_urls": True}
+    Path("e/config.json").write_text(json.dumps(record))
+    argv = ["--exp-dir", "e", "--avg", "2"]
+    capsys.readouterr()
+    refuse(export, [*argv, "--out", "m"], capsys, "cuts/train.shards: line 1: ", "give --allow-pipes true")
+    refuse(decode, [*argv, "--manifest-dir", "cuts"], capsys, "cuts/train.shards: line 1: ", "give --allow-pipes true")
+    assert not os.path.exists("ran") and not os.path.exists("m")
 
 
 CONFIGURATIONS = {

@@ -25,6 +25,22 @@ class MixConfig:
 
 
 @dataclass(frozen=True)
+class FetchConfig:
+    """Shards that are not files of this machine."""
+
+    allow_pipes: bool = option(False, "run the commands that a list of shards names, pipe:COMMAND")
+    allow_urls: bool = option(False, "fetch the addresses that a list of shards names, http:// and https://")
+    shard_cache: str = option(
+        "", "folder of a local disk for what these give, removed in the end; empty: that of temporary files"
+    )
+    shard_cache_gb: float = option(10.0, "gigabytes of it that stay for later, beside what is open", minimum=0)
+    shard_timeout: float = option(600.0, "seconds in which one file of a shard must be there", above=0, maximum=1e6)
+
+
+NO_FETCH = FetchConfig()  # what a user allows who says nothing
+
+
+@dataclass(frozen=True)
 class SetWord:
     """One set as an option names it.
 

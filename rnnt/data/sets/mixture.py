@@ -75,8 +75,8 @@ class Mixture(Manifest):
         which = self._which(number)
         return self.manifests[which][int(number - self._first[which])]
 
-    def place(self, number: int) -> Path:
-        """The file of the set that an utterance is of."""
+    def place(self, number: int) -> str | Path:
+        """The file or address of the set that an utterance is of."""
         which = self._which(number)
         return self.manifests[which].place(int(number - self._first[which]))
 

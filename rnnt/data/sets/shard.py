@@ -8,20 +8,24 @@ needs. Any cut is read alone: where its data begin, how long they are and of wha
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import os
 import re
 import tarfile
 import zlib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from rnnt.data.lines import check_item, parse_line
-from rnnt.data.manifest import open_lines
 from rnnt.data.sources import check_sources
 from rnnt.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
+
+    from rnnt.data.sets.address import Place
+    from rnnt.data.sets.shard_files import ShardFiles
 
 FIELDS = ("features", "recording")
 ARRAYS = {"llc": "memory_lilcom", "npy": "memory_npy"}
@@ -53,16 +57,17 @@ class Shard:
         cuts: the manifest, .jsonl or .jsonl.gz.
         data: the tar file.
         field: `features` or `recording`.
+        files: opens both.
 
     Raises:
         UserError: one of them is missing or broken.
     """
 
-    def __init__(self, cuts: Path, data: Path, field: str) -> None:
+    def __init__(self, cuts: Place, data: Place, field: str, files: ShardFiles) -> None:
         self.cuts, self.data, self.field = cuts, data, field
-        self._lines = read_lines(cuts)
+        self._lines = read_lines(cuts, files)
         try:
-            self._file = open(data, "rb")  # noqa: SIM115  (stays open as long as the shard)
+            self._file = files.open(data, tar_fault)
         except OSError as error:
             raise UserError(f"{data}: can't read it ({one_line(error)}); write the shard again") from None
         self._members: list[tarfile.TarInfo] = []  # those of data, where the lines don't say
@@ -92,8 +97,8 @@ class Shard:
         except Exception as error:  # lhotse raises many kinds
             raise UserError(f"{place}: {one_line(error)}") from None
         offset, size, ending = member or self._listed(number, cut.id)
-        self._file.seek(max(offset - tarfile.BLOCKSIZE, 0))
-        block = self._file.read(tarfile.BLOCKSIZE + size)
+        # Without a position: a loader process has it from the one that started it, which reads too.
+        block = os.pread(self._file.fileno(), tarfile.BLOCKSIZE + size, max(offset - tarfile.BLOCKSIZE, 0))
         header, data = block[: tarfile.BLOCKSIZE], block[tarfile.BLOCKSIZE :]
         # A longer name stands in blocks before it.
         name = f"{cut.id}.{ending}".encode()
@@ -103,6 +108,7 @@ class Shard:
             cut.recording.sources[0].type = "memory"
             cut.recording.sources[0].source = data
         elif ending in ARRAYS:
+            cut.features.storage_path = str(self.data)  # for messages
             cut.features.storage_type = ARRAYS[ending]
             cut.features.storage_key = data
         else:
@@ -110,7 +116,7 @@ class Shard:
         return cut
 
     def _point_to_data(self, item: Any) -> Member | None:
-        """Put the tar file where the line of a cut has a placeholder, which names no file.
+        """Make the placeholder for the data in the line of a cut one that lhotse takes.
 
         Returns:
             What the placeholder says of the place of the data.
@@ -120,14 +126,14 @@ class Shard:
             raise UserError(f"the cut has no {self.field}")
         if self.field == "features":
             member = Member.parse(owner.get("storage_key"))
-            owner.update(storage_type="lilcom_files", storage_path=str(self.data), storage_key="shard")
+            owner.update(storage_type="lilcom_files", storage_path="shard", storage_key="shard")
             item.pop("recording", None)  # which may be a placeholder too, and is not needed
         else:
             sources = owner.get("sources")
             first = sources[0] if isinstance(sources, list) and sources else None
             member = Member.parse(first.get("source")) if isinstance(first, dict) else None
             channels = owner.get("channel_ids") or [0]
-            owner["sources"] = [{"type": "file", "channels": channels, "source": str(self.data)}]
+            owner["sources"] = [{"type": "file", "channels": channels, "source": "shard"}]
             item.pop("features", None)
         return member
 
@@ -135,7 +141,7 @@ class Shard:
         """Where the headers of the tar file say that the data of a cut are."""
         if not self._members:
             try:
-                with tarfile.open(self.data, mode="r:") as tar:
+                with tarfile.open(fileobj=self._file, mode="r:") as tar:
                     members = tar.getmembers()
             except BROKEN as error:
                 raise UserError(
@@ -143,7 +149,7 @@ class Shard:
                 ) from None
             if len(members) != 2 * len(self):
                 raise UserError(
-                    f"{self.data}: has {len(members)} members for the {len(self)} cuts of {self.cuts.name}, expected "
+                    f"{self.data}: has {len(members)} members for the {len(self)} cuts of {self.cuts}, expected "
                     "two for each; write the shard again"
                 )
             self._members = members[::2]
@@ -157,10 +163,53 @@ class Shard:
         return Member(member.offset_data, member.size, ending)
 
 
-def read_lines(path: Path) -> list[bytes]:
+def read_lines(place: Place, files: ShardFiles) -> list[bytes]:
     """The lines of the manifest of a shard."""
     try:
-        with open_lines(path) as file:
-            return [line for line in file if line.strip()]
+        with files.open(place, lines_fault) as file, _unpacked(file) as lines:
+            return [line for line in lines if line.strip()]
     except BROKEN as error:
-        raise UserError(f"{path}: can't read it ({one_line(error)}); write the shard again") from None
+        raise UserError(f"{place}: can't read it ({one_line(error)}); write the shard again") from None
+
+
+def lines_fault(file: BinaryIO) -> str:
+    """What is wrong with a manifest that was fetched; empty: nothing, as far as it can be seen without its cuts."""
+    try:
+        with _unpacked(file) as lines:
+            first = lines.read(1)
+            while lines.read(1 << 20):  # whether it is complete, the end of packed lines says
+                pass
+    except BROKEN as error:
+        return f"it is cut short or broken ({one_line(error)})"
+    return "" if first == b"{" else f"it is no list of cuts, {_beginning(file)}"
+
+
+def tar_fault(file: BinaryIO) -> str:
+    """What is wrong with a tar file that was fetched, by its begin and its end; empty: nothing."""
+    try:
+        tarfile.TarInfo.frombuf(_read(file, 0, tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+    except tarfile.TarError:
+        return f"it is no tar file, {_beginning(file)}"
+    size = os.fstat(file.fileno()).st_size
+    last = _read(file, max(size - tarfile.BLOCKSIZE, 0), tarfile.BLOCKSIZE)
+    return "it is cut short: the end of a tar file is missing" if size % tarfile.BLOCKSIZE or any(last) else ""
+
+
+@contextlib.contextmanager
+def _unpacked(file: BinaryIO) -> Iterator[IO[bytes]]:
+    """A file from its begin, unpacked where it is packed: the address that it is from need not say so."""
+    file.seek(0)
+    if _read(file, 0, 2) != b"\x1f\x8b":
+        yield file
+        return
+    with gzip.GzipFile(fileobj=file) as unpacked:
+        yield cast("IO[bytes]", unpacked)
+
+
+def _read(file: BinaryIO, offset: int, size: int) -> bytes:
+    return os.pread(file.fileno(), size, offset)
+
+
+def _beginning(file: BinaryIO) -> str:
+    begin = _read(file, 0, 60)
+    return f"it begins with {one_line(repr(begin)[1:], 80)}" if begin else "it is empty"
