@@ -119,6 +119,11 @@ def _read(folder: Path) -> tuple[ModelConfig, FeatureConfig, str, dict[str, Tens
         weights.update({f"objectives.{name}": value for name, value in head_weights(folder).items()})
         tokens = file_sha256(trained.tokenizer.model_path)
         return trained.network.config, trained.features, tokens, weights, str(folder)
+    if folder.is_file():
+        raise UserError(
+            f"--init-from {folder} is a file; give the folder of the experiment (its last epoch is taken), or write a "
+            "model directory of any epoch with export_model.py --epoch N"
+        )
     epochs = numbered(folder, "epoch") if folder.is_dir() else {}
     if not epochs:
         raise UserError(

@@ -135,6 +135,13 @@ def test_another_model_is_refused(tmp_path, toy_argv, base, capsys, options, cha
     assert stop.value.code == 1 and words in error and error.count("\n") == 1
 
 
+def test_a_checkpoint_file_is_refused_with_the_remedy(tmp_path, toy_argv, base, capsys):
+    with pytest.raises(SystemExit):
+        main(toy_argv(tmp_path / "exp", init_from=base / "epoch-1.pt"))
+    error = capsys.readouterr().err
+    assert "epoch-1.pt is a file; give the folder of the experiment" in error and error.count("\n") == 1
+
+
 def test_one_number_for_all_stacks_is_that_number_for_each():
     """An imported checkpoint has a list; the configuration beside it may have one number."""
     sizes = {"downsampling_factor": [1, 2], "encoder_dim": [32, 48], "encoder_unmasked_dim": [32]}
