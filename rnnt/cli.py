@@ -24,6 +24,16 @@ def use_signal_stack() -> None:
         faulthandler.enable(2)  # it makes that stack; and should the program crash, it says where
 
 
+def share_cores() -> None:
+    """Let threads of torch that wait for each other sleep soon, unless the environment says how long they spin.
+
+    GNU's OpenMP lets them spin for milliseconds. Where another process wants the core, the thread that all wait for
+    does not get it meanwhile: two threads can then be slower than one. Works before torch is loaded, and in children.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = "1000"  # some ten microseconds, longer than most waits on cores that are free
+
+
 def program(main: Callable[..., Result]) -> Callable[..., Result]:
     """Decorate `main(argv=None, ...)` of a program.
 
@@ -36,6 +46,7 @@ def program(main: Callable[..., Result]) -> Callable[..., Result]:
     def run(argv: Sequence[str] | None = None, **keywords: Any) -> Result:
         name = os.path.basename(sys.argv[0]) or main.__module__
         use_signal_stack()
+        share_cores()
         try:
             return _complete(main, argv, keywords)
         except UserError as error:
