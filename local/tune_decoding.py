@@ -5,7 +5,8 @@
       --decode-opts "--lm big-3gram.arpa --lodr-lm 2gram.arpa --avg 5"
 
 Each combination has a folder of its own, as always with decode.py; those that are newer than the model are kept. The
-table goes to <exp-dir>/tuning/<set>-<options>.txt, and for one or two options a picture beside it (.png).
+table goes to <exp-dir>/tuning/<set>-<options>_<others>.txt, with the other options that are not at their defaults, and
+for one or two options a picture beside it (.png).
 """
 
 import shlex
@@ -66,7 +67,8 @@ def main(argv: list[str] | None = None) -> None:
             mark_done(folder / ".done", key)
         rows.append({**chosen, **read_json(folder / options.set / "summary.json")})
 
-    write_grid(rows, grid, Path(options.exp_dir) / "tuning" / f"{options.set}-{'-'.join(grid)}.txt")
+    label = all_settings[0].label_without({name.replace("-", "_") for name in grid})
+    write_grid(rows, grid, Path(options.exp_dir) / "tuning" / f"{options.set}-{'-'.join(grid)}_{label}.txt")
 
 
 if __name__ == "__main__":

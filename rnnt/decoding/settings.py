@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,26 +71,33 @@ class DecodeSettings:
         label = folder_label([f"decode_{self.search.decoding_method}", *self._words()])
         return Path(self.config.exp_dir) / label / name
 
-    def _words(self) -> Iterator[str]:
+    def label_without(self, names: Collection[str]) -> str:
+        """What the folder's name says of all options but these; for what several decodes have in common."""
+        method = [] if "decoding_method" in names else [self.search.decoding_method]
+        return folder_label([*method, *self._words(names)])
+
+    def _words(self, ignored: Collection[str] = ()) -> Iterator[str]:
         if self.config.model_dir:
             yield f"model-{_folder(Path(self.config.model_dir))}"
         else:
-            yield from _differences(self.selection)
-        yield from _differences(self.search, {"decoding_method", *METHODS[self.search.decoding_method].ignores})
+            yield from _differences(self.selection, ignored)
+        of_others = METHODS[self.search.decoding_method].ignores
+        yield from _differences(self.search, {"decoding_method", *of_others, *ignored})
         if self.config.streaming:
             yield "streaming"
-        yield from _differences(self.windows)
-        yield from _differences(self.chunks)
-        yield from fusion_words(self.fusion)
+        yield from _differences(self.windows, ignored)
+        yield from _differences(self.chunks, ignored)
+        yield from fusion_words(self.fusion, ignored)
 
 
-def fusion_words(fusion: FusionConfig) -> Iterator[str]:
+def fusion_words(fusion: FusionConfig, ignored: Collection[str] = ()) -> Iterator[str]:
     """The files of language models and hotwords with their weights: `lm-3gram.1f0c-0.3`."""
     for name, weight in WEIGHTS.items():
         path = Path(getattr(fusion, name))
-        if getattr(fusion, name):
+        if getattr(fusion, name) and name not in ignored:
             found = _folder(path) if path.is_dir() else _file(path, path.stem)
-            yield f"{SHORT.get(name, name)}-{found}-{getattr(fusion, weight):g}"
+            value = "" if weight in ignored else f"-{getattr(fusion, weight):g}"
+            yield f"{SHORT.get(name, name)}-{found}{value}"
 
 
 def folder_label(words: Sequence[str]) -> str:
@@ -107,7 +114,7 @@ def parse_settings(argv: Sequence[str]) -> DecodeSettings:
     return DecodeSettings(*options)
 
 
-def _differences(options: Any, ignored: set[str] | frozenset[str] = frozenset()) -> Iterator[str]:
+def _differences(options: Any, ignored: Collection[str] = ()) -> Iterator[str]:
     """What is not at its default: `beam-8`, `averaged`, `no-ema`."""
     for option in changed(options):
         if option in ignored:

@@ -23,7 +23,7 @@ def test_two_options_make_a_table_and_a_picture(program, experiment, toy, capsys
     words = ["--options", "blank-penalty=0,4", "temperature=1,2,3"]
     tune(program, experiment, toy, *words)
     printed = capsys.readouterr().out.splitlines()
-    table = (experiment / "tuning" / "dev-blank-penalty-temperature.txt").read_text().splitlines()
+    table = (experiment / "tuning" / "dev-blank-penalty-temperature_greedy_search.txt").read_text().splitlines()
     assert printed[-1 - len(table) : -1] == table and len(table) == 2 + 6
     assert [line.split()[:2] for line in table[2:]] == [[a, b] for a in "04" for b in "123"]
     wers = [float(line.split()[2]) for line in table[2:]]
@@ -31,13 +31,29 @@ def test_two_options_make_a_table_and_a_picture(program, experiment, toy, capsys
     assert float(best[2]) == min(wers) and printed[-1].endswith(
         f"best: --blank-penalty={best[0]} --temperature={best[1]}"
     )
-    assert (experiment / "tuning" / "dev-blank-penalty-temperature.png").read_bytes().startswith(b"\x89PNG")
+    assert (
+        (experiment / "tuning" / "dev-blank-penalty-temperature_greedy_search.png").read_bytes().startswith(b"\x89PNG")
+    )
     assert len(list(experiment.glob("decode_greedy_search*/dev"))) == 6
     # A second call decodes nothing, and one option more decodes what is new.
     tune(program, experiment, toy, *words)
     assert capsys.readouterr().out.count("kept") == 6
     tune(program, experiment, toy, "--options", "temperature=1,9", "blank-penalty=4")
     assert capsys.readouterr().out.count("kept") == 1
+
+
+def test_the_table_of_other_settings_is_another_file(program, experiment, toy, tmp_path):
+    (tmp_path / "words.txt").write_text("two three\n")
+    before = set((experiment / "tuning").glob("*.txt"))
+    options = f"--manifest-dir {toy} --num-workers 0 --device cpu --threads 1 --decoding-method modified_beam_search"
+    for more in ("", "--beam-size 2 "):
+        program("tune_decoding").main([
+            "--exp-dir", str(experiment), "--set", "dev", "--options", "context-score=1,2",
+            "--decode-opts", f"{options} {more}--context-file {tmp_path / 'words.txt'}",
+        ])  # fmt: skip
+    made = sorted(path.name for path in set((experiment / "tuning").glob("*.txt")) - before)
+    assert len(made) == 2 and made[1].startswith("dev-context-score_modified_beam_search_hotwords-words.")
+    assert made[0].startswith("dev-context-score_modified_beam_search_beam-2_hotwords-words.")
 
 
 @pytest.mark.parametrize("word", ["blank-penalty", "blank-penalty=", "nothing=1", "exp-dir=a,b"])
